@@ -1,0 +1,52 @@
+# Everything runs inside .venv, which the first target that needs it makes.
+# `make help` lists the targets.
+SHELL := /bin/sh
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export DO_NOT_TRACK := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+
+NATIVE := $(wildcard setup.py ebcore/packed/kernels/*)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup repro test test-all ui bench lint clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
+
+setup: .venv/.project ## make .venv, install the locked packages, build the native code
+
+repro: .venv/.project ## run the pipeline, as far as something changed; say where the report is
+	@python -m flows.repro
+
+test: .venv/.project ## the quick tests
+	python -m pytest -m "not slow"
+
+test-all: .venv/.project ## every test, with Chromium for those that look at a page
+	sh scripts/setup.sh browser
+	python -m pytest
+
+ui: .venv/.project ## serve the Prefect and MLflow pages on 127.0.0.1 until Ctrl-C
+	@python -m flows.ui
+
+bench: .venv/.project ## measure: one CSV per question in results/
+	python -m benchmarks
+
+lint: .venv/.project ## ruff, mypy, codespell
+	ruff check .
+	ruff format --check .
+	mypy
+	codespell
+
+clean: ## remove what `make setup` and the tests can make again; data and results stay
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find ebcore flows tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+	find ebcore -name '*.so' -delete
+
+.venv/.packages: requirements.lock scripts/setup.sh
+	sh scripts/setup.sh packages
+	@touch $@
+
+.venv/.project: .venv/.packages pyproject.toml $(NATIVE)
+	sh scripts/setup.sh project
+	@touch $@

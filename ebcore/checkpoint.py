@@ -1,0 +1,90 @@
+"""Checkpoints: safetensors with JSON metadata and a SHA-256 over all of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ebcore.errors import InputError
+from ebcore.files import atomic_path
+
+FORMAT = "ebcore-checkpoint-1"
+_REMEDY = "Run `dvc checkout`, or `dvc repro` to make it again."
+
+
+def save_checkpoint(path: str | Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> str:
+    """Writes tensors and JSON-able `meta` so that the file is whole or absent.
+
+    Returns:
+        The digest that `load_checkpoint` checks: equal content has an equal digest.
+
+    Raises:
+        InputError: the disk refuses the data; an older file at `path` stays.
+    """
+    plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    text = json.dumps(meta, sort_keys=True)
+    digest = _digest(plain, text)
+    header = {"format": FORMAT, "meta": text, "sha256": digest}
+    with atomic_path(path) as temporary:
+        try:
+            save_file(plain, temporary, metadata=header)
+        except SafetensorError as error:
+            raise InputError(path, f"cannot be written ({error})", "Free disk space.") from error
+    return digest
+
+
+def load_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Reads what `save_checkpoint` wrote: ({name: tensor on the CPU}, meta).
+
+    Raises:
+        InputError: no such file, truncated, altered, or not one of this project's checkpoints.
+    """
+    if not Path(path).is_file():
+        raise InputError(path, "does not exist", "Run the stage that makes it: `dvc repro`.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise InputError(path, f"is truncated or no checkpoint ({error})", _REMEDY) from error
+    if header.get("format") != FORMAT:
+        raise InputError(
+            path,
+            f"has format {header.get('format')!r}, expected {FORMAT!r}",
+            "Give a checkpoint of this project's pipeline.",
+        )
+    if _digest(tensors, header["meta"]) != header["sha256"]:
+        raise InputError(path, "was altered: its SHA-256 differs", _REMEDY)
+    return tensors, json.loads(header["meta"])
+
+
+def checkpoint_digest(path: str | Path) -> str:
+    """The digest a checkpoint states for itself, without reading its tensors.
+
+    Raises:
+        InputError: no such file, or none of this project's checkpoints.
+    """
+    if not Path(path).is_file():
+        raise InputError(path, "does not exist", "Run the stage that makes it: `dvc repro`.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return str((file.metadata() or {})["sha256"])
+    except (SafetensorError, OSError, KeyError) as error:
+        raise InputError(path, f"is truncated or no checkpoint ({error})", _REMEDY) from error
+
+
+def _digest(tensors: dict[str, Tensor], text: str) -> str:
+    total = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        if tensor.numel():
+            total.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()

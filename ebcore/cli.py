@@ -1,0 +1,189 @@
+"""The command `ebcore`. Commands import what they need when they run, so that --help is quick."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import ebcore
+from ebcore.errors import exit_on_input_error
+
+app = typer.Typer(
+    help="Expert binary networks: look into them, pack them, run them.",
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+profile_app = typer.Typer(
+    help="Parameter sets of the pipeline: params/NAME.yaml.", no_args_is_help=True
+)
+app.add_typer(profile_app, name="profile")
+
+Threads = Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")]
+
+
+def main() -> None:
+    """Entry point: bad input ends as one line on stderr and exit code 2."""
+    with exit_on_input_error():
+        app()
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ebcore {ebcore.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def summary(
+    source: Annotated[
+        str, typer.Argument(help="A structure such as 1262-2-4:8:8:16, or a checkpoint file.")
+    ],
+    experts: Annotated[int, typer.Option(min=1, help="Experts N of each binary layer.")] = 4,
+    image_size: Annotated[
+        int | None,
+        typer.Option(min=4, help="Input side in px; default 224, or the checkpoint's."),
+    ] = None,
+    classes: Annotated[int, typer.Option(min=1, help="Number of classes.")] = 1000,
+    stem: Annotated[str, typer.Option(help="efficient, basic or small.")] = "efficient",
+    width: Annotated[int, typer.Option(min=1, help="Channels of stage 0 before E.")] = 64,
+    stem_width: Annotated[int, typer.Option(min=1, help="Channels after the stem.")] = 64,
+    shortcut: Annotated[str, typer.Option(help="plain, binary, linear, relu or prelu.")] = "prelu",
+) -> None:
+    """Operations and parameters of each layer and in total.
+
+    For a checkpoint the structure comes from the file, and the options about it are not used.
+    """
+    from ebcore.measure import count_ops
+    from ebcore.models import load_model, resnet
+    from ebcore.tables import operations_table, show
+
+    if Path(source).suffix == ".safetensors" or Path(source).exists():
+        model = load_model(source)
+        size = image_size or int(model.metadata["image_size"])
+    else:
+        model = resnet(
+            source,
+            experts=experts,
+            num_classes=classes,
+            stem=stem,
+            width=width,
+            stem_width=stem_width,
+            shortcut=shortcut,
+        )
+        size = image_size or 224
+    count = count_ops(model, (model.config["in_channels"], size, size))
+    show(operations_table(count, f"{model.config['spec']}, {size} x {size} px"))
+
+
+@app.command()
+def pack(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of train_binary.")],
+    out: Annotated[Path, typer.Argument(help="The packed file to write (.ebp).")],
+    image_size: Annotated[
+        int | None, typer.Option(min=4, help="Input side in px; default the checkpoint's.")
+    ] = None,
+) -> None:
+    """Pack a trained binary network into bits."""
+    from ebcore.models import load_model
+    from ebcore.packed import pack as pack_model
+
+    model = load_model(checkpoint)
+    size = image_size or int(model.metadata["image_size"])
+    pack_model(model, (model.config["in_channels"], size, size)).save(out)
+    typer.echo(f"{out}: {out.stat().st_size:,} bytes")
+
+
+@app.command()
+def predict(
+    packed: Annotated[Path, typer.Argument(help="A packed file (.ebp).")],
+    images: Annotated[list[Path], typer.Argument(help="Image files.")],
+    top: Annotated[int, typer.Option(min=1, help="How many classes to show.")] = 5,
+    threads: Threads = 1,
+) -> None:
+    """Classify images: class names with probabilities, best first."""
+    from ebcore.predict import predict_images
+    from ebcore.tables import predictions_table, show
+
+    for path, ranked in predict_images(packed, images, top=top, threads=threads):
+        show(predictions_table(path, ranked))
+
+
+@app.command()
+def bench(
+    packed: Annotated[Path, typer.Argument(help="A packed file (.ebp).")],
+    threads: Threads = 1,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per call.")] = 1,
+    repeats: Annotated[int, typer.Option(min=3, help="Timed samples of each candidate.")] = 20,
+    min_seconds: Annotated[
+        float, typer.Option(min=0, help="Least length of a timed sample, in seconds.")
+    ] = 0.01,
+    csv: Annotated[Path | None, typer.Option(help="Also write the rows to this file.")] = None,
+) -> None:
+    """Time the packed network against PyTorch fp32 and int8, per layer and whole."""
+    from ebcore.measure.benchmark import COLUMNS, benchmark
+    from ebcore.measure.rows import write_rows
+    from ebcore.tables import benchmark_table, show
+
+    rows = benchmark(
+        packed, threads=threads, batch_size=batch_size, repeats=repeats, min_seconds=min_seconds
+    )
+    show(benchmark_table(rows))
+    if csv is not None:
+        write_rows(csv, COLUMNS, rows)
+
+
+@profile_app.command("list")
+def profile_list() -> None:
+    """The profiles there are; the active one is marked."""
+    from ebcore.profiles import ACTIVE, active_profile, profile_names
+
+    active = active_profile()
+    for name in profile_names():
+        typer.echo(f"{'*' if name == active else ' '} {name}")
+    if active is None and ACTIVE.is_file():
+        typer.echo(f"{ACTIVE} equals none of them: it was edited.")
+
+
+@profile_app.command("use")
+def profile_use(
+    name: Annotated[str, typer.Argument(help="One of `ebcore profile list`.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Drop edits of params.yaml that no profile has.")
+    ] = False,
+) -> None:
+    """Make a profile the pipeline's parameters: params/NAME.yaml becomes params.yaml."""
+    from ebcore.profiles import ACTIVE, use_profile
+
+    use_profile(name, force=force)
+    typer.echo(f"{ACTIVE} is now profile {name}. `make repro` runs it.")
+
+
+@profile_app.command("show")
+def profile_show(
+    name: Annotated[
+        str | None, typer.Argument(help="A profile; without one, the active parameters.")
+    ] = None,
+) -> None:
+    """Print a profile's parameters, checked."""
+    from ebcore.params import load_params
+    from ebcore.profiles import ACTIVE, profile_file
+
+    path = profile_file(name) if name else ACTIVE
+    load_params(path)
+    typer.echo(path.read_text(encoding="utf-8"), nl=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,8 @@
+"""Layers of binary networks."""
+
+from ebcore.layers.binary_conv import BinaryConv2d
+from ebcore.layers.gate import Gate
+from ebcore.layers.se import SqueezeExcite
+from ebcore.layers.unit import ConvUnit
+
+__all__ = ["BinaryConv2d", "ConvUnit", "Gate", "SqueezeExcite"]

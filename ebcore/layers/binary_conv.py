@@ -1,0 +1,121 @@
+"""EBConv: a binary convolution that holds N experts and picks one per sample (section 4.1)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ebcore.binarize import sign
+from ebcore.layers.expert_conv import expert_conv2d
+from ebcore.layers.gate import Gate
+from ebcore.layers.se import SqueezeExcite
+
+
+class BinaryConv2d(nn.Module):
+    """sign(x) convolved with sign(theta_k), times alpha: drop-in for `nn.Conv2d` without bias.
+
+    k is chosen per sample by a gate on the average-pooled real input (Eq. 2); alpha is one learned
+    scale per output channel, shared by the experts (Eq. 1). Zero padding is applied after the sign
+    and contributes 0. `binary_input` and `binary_weight` are state that a recipe sets; both start
+    True.
+
+    Args:
+        in_channels: I.
+        out_channels: O.
+        kernel_size: K.
+        stride: step in both directions, px.
+        padding: zeros on each side, px.
+        groups: G; I and O must be multiples of it.
+        experts: N; with 1 there is no gate.
+        se: scale the output by Real-to-Binary's data-driven factors (section 4.3 there).
+        se_ratio: O / hidden width of that scale.
+        gate: "softmax" or "sigmoid", the gate's backward activation.
+        temperature: of the gate (Table 9).
+
+    Raises:
+        ValueError: channels are no multiple of groups, or experts < 1.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        groups: int = 1,
+        experts: int = 1,
+        se: bool = False,
+        se_ratio: int = 8,
+        gate: str = "softmax",
+        temperature: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if in_channels % groups or out_channels % groups:
+            raise ValueError(
+                f"{in_channels} and {out_channels} channels cannot be split into {groups} groups; "
+                "choose groups that divide both"
+            )
+        if experts < 1:
+            raise ValueError(f"experts is {experts}; use 1 or more")
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
+        self.groups, self.experts = groups, experts
+        self.binary_input = True
+        self.binary_weight = True
+        shape = (experts, out_channels, in_channels // groups, kernel_size, kernel_size)
+        self.weight = nn.Parameter(torch.empty(shape))
+        self.alpha = nn.Parameter(torch.ones(out_channels))
+        self.gate = Gate(in_channels, experts, gate, temperature) if experts > 1 else None
+        self.se = SqueezeExcite(in_channels, out_channels, se_ratio) if se else None
+        self.record = False
+        self.last_expert: Tensor | None = None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Kaiming-uniform per expert, as the authors' code."""
+        for expert in self.weight:
+            nn.init.kaiming_uniform_(expert, a=math.sqrt(5))
+        nn.init.ones_(self.alpha)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x` real [B, I, H, W] (a BatchNorm's output) -> [B, O, H', W']."""
+        pooled = x.mean((2, 3)) if self.gate is not None or self.se is not None else None
+        signed = sign(x) if self.binary_input else x
+        out = self._convolve(signed, pooled) * self.alpha.view(-1, 1, 1)
+        if self.se is not None:
+            out = out * self.se(pooled)[:, :, None, None]
+        return out
+
+    def _convolve(self, x: Tensor, pooled: Tensor | None) -> Tensor:
+        settings = self.stride, self.padding, self.groups
+        if self.gate is None:
+            if self.record:
+                self.last_expert = x.new_zeros(len(x), dtype=torch.int64)
+            kernel = sign(self.weight[0]) if self.binary_weight else self.weight[0]
+            return F.conv2d(x, kernel, None, self.stride, self.padding, 1, self.groups)
+        phi = self.gate(pooled)
+        if self.record:
+            self.last_expert = phi.detach().argmax(1)
+        device = x.device.type
+        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+            # Custom operators are outside autocast's lists.
+            dtype = torch.get_autocast_dtype(device)
+            out: Tensor = expert_conv2d(
+                x.to(dtype), self.weight.to(dtype), phi.to(dtype), self.binary_weight, *settings
+            )
+            return out
+        out = expert_conv2d(x, self.weight, phi.to(x.dtype), self.binary_weight, *settings)
+        return out
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
+            f"stride={self.stride}, padding={self.padding}, groups={self.groups}, "
+            f"experts={self.experts}, binary_input={self.binary_input}, "
+            f"binary_weight={self.binary_weight}"
+        )

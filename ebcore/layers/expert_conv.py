@@ -1,0 +1,159 @@
+"""Convolution with one kernel of N per sample, and its exact gradients (EBConv Eq. 2 to 4).
+
+Reference form: W_s = sum_k phi_sk theta_k, made binary where the layer is, then one convolution
+per sample. With phi one-hot this equals convolving each sample with its own expert. Backward, with
+dW_s the gradient of sample s's effective kernel and mask = 1[|theta_sel| < 1] the estimator of the
+selected kernel (all ones while weights are real):
+    d theta_k = sum over samples s of expert k of mask * dW_s
+    d phi_sj  = <dW_s, mask * theta_j>        with the latent (real) theta_j
+so the per-sample dW_s is formed once, in chunks of bounded memory, and never kept.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ebcore.binarize import hard_sign
+
+_CHUNK_BYTES = 64 << 20  # of unfolded patches held at once
+
+
+@torch.library.custom_op("ebcore::expert_conv2d", mutates_args=())
+def expert_conv2d(
+    x: Tensor,
+    theta: Tensor,
+    phi: Tensor,
+    binary_weight: bool,
+    stride: int,
+    padding: int,
+    groups: int,
+) -> Tensor:
+    """Convolves each sample with the expert its gate chose.
+
+    Args:
+        x: [B, I, H, W].
+        theta: [N, O, I / groups, K, K], latent weights.
+        phi: [B, N], one-hot.
+        binary_weight: whether the kernel used is sign(theta_k).
+
+    Returns:
+        [B, O, H', W'].
+    """
+    chosen = phi.argmax(1)
+    kernels = hard_sign(theta) if binary_weight else theta
+    height, width = (_out_size(size, theta.shape[-1], stride, padding) for size in x.shape[2:])
+    out = x.new_empty(x.shape[0], theta.shape[1], height, width)
+    for expert, samples in _by_expert(chosen, theta.shape[0]):
+        out[samples] = F.conv2d(
+            x[samples], kernels[expert], stride=stride, padding=padding, groups=groups
+        )
+    return out
+
+
+@expert_conv2d.register_fake
+def _(
+    x: Tensor,
+    theta: Tensor,
+    phi: Tensor,
+    binary_weight: bool,
+    stride: int,
+    padding: int,
+    groups: int,
+) -> Tensor:
+    height, width = (_out_size(size, theta.shape[-1], stride, padding) for size in x.shape[2:])
+    return x.new_empty(x.shape[0], theta.shape[1], height, width)
+
+
+@torch.library.custom_op("ebcore::expert_conv2d_backward", mutates_args=())
+def expert_conv2d_backward(
+    grad: Tensor,
+    x: Tensor,
+    theta: Tensor,
+    phi: Tensor,
+    binary_weight: bool,
+    stride: int,
+    padding: int,
+    groups: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of `expert_conv2d` for x, theta and phi; `grad` is [B, O, H', W']."""
+    chosen = phi.argmax(1)
+    kernels = hard_sign(theta) if binary_weight else theta
+    masks = (theta.abs() < 1).to(theta.dtype) if binary_weight else torch.ones_like(theta)
+    grad_x, grad_phi = torch.empty_like(x), torch.empty_like(phi)
+    grad_theta = torch.zeros_like(theta)
+    patch_bytes = x[0].numel() * theta.shape[-1] ** 2 * x.element_size()
+    chunk = max(1, _CHUNK_BYTES // max(1, patch_bytes))
+    for expert, samples in _by_expert(chosen, theta.shape[0]):
+        grad_x[samples] = torch.ops.aten.convolution_backward(
+            grad[samples],
+            x[samples],
+            kernels[expert],
+            None,
+            [stride, stride],
+            [padding, padding],
+            [1, 1],
+            False,
+            [0, 0],
+            groups,
+            [True, False, False],
+        )[0]
+        masked = (theta * masks[expert]).flatten(1)  # [N, O * I/g * K * K]
+        for part in samples.split(chunk):
+            per_sample = _sample_weight_gradients(grad[part], x[part], theta, stride, padding)
+            grad_phi[part] = per_sample @ masked.t()
+            grad_theta[expert] += per_sample.sum(0).view_as(theta[expert])
+    return grad_x, grad_theta * masks, grad_phi
+
+
+@expert_conv2d_backward.register_fake
+def _(
+    grad: Tensor,
+    x: Tensor,
+    theta: Tensor,
+    phi: Tensor,
+    binary_weight: bool,
+    stride: int,
+    padding: int,
+    groups: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.empty_like(x), torch.empty_like(theta), torch.empty_like(phi)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:3])
+    ctx.settings = inputs[3:]
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    grads = expert_conv2d_backward(grad.contiguous(), *ctx.saved_tensors, *ctx.settings)
+    return *grads, None, None, None, None
+
+
+expert_conv2d.register_autograd(_backward, setup_context=_setup_context)
+
+
+def _sample_weight_gradients(
+    grad: Tensor, x: Tensor, theta: Tensor, stride: int, padding: int
+) -> Tensor:
+    """dW of every sample, [b, O * I/g * K * K]."""
+    samples, (_, out, in_group, kernel, _) = len(x), theta.shape
+    groups = x.shape[1] // in_group
+    patches = F.unfold(x, kernel, padding=padding, stride=stride)  # [b, I*K*K, L]
+    patches = patches.view(samples * groups, in_group * kernel * kernel, -1)
+    grads = grad.reshape(samples * groups, out // groups, -1)
+    return torch.bmm(grads, patches.transpose(1, 2)).view(samples, -1)
+
+
+def _by_expert(chosen: Tensor, experts: int) -> list[tuple[int, Tensor]]:
+    """(expert, indices of its samples) for every expert in use."""
+    order = chosen.argsort(stable=True)
+    counts = torch.bincount(chosen, minlength=experts).tolist()
+    return [(k, part) for k, part in enumerate(order.split(counts)) if len(part)]
+
+
+def _out_size(size: Any, kernel: int, stride: int, padding: int) -> Any:
+    return (size + 2 * padding - kernel) // stride + 1

@@ -1,0 +1,52 @@
+"""The real-valued network of the same shapes: what a packed network's time is compared with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ebcore.layers import BinaryConv2d
+from ebcore.measure.int8 import quantize_network
+
+
+def real_conv(layer: BinaryConv2d) -> nn.Conv2d:
+    """An fp32 convolution of the binary one's shape, without gate and scale.
+
+    Its weights are the first expert's: their values do not change its time.
+    """
+    conv = nn.Conv2d(
+        layer.in_channels,
+        layer.out_channels,
+        layer.kernel_size,
+        layer.stride,
+        layer.padding,
+        groups=layer.groups,
+        bias=False,
+    )
+    conv.weight = nn.Parameter(layer.weight[0].detach().clone())
+    return conv
+
+
+def real_twin(config: dict[str, Any], *, seed: int = 0) -> nn.Module:
+    """The structure that `ebcore.models.resnet(**config)` names with fp32 convolutions.
+
+    Same widths, groups, strides, BatchNorm, PReLU and shortcuts; no sign, no gate, no scale; one
+    set of weights (a real network has no experts). Weights are random: only its time is of use.
+    """
+    from ebcore.models import resnet
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model: nn.Module = resnet(**{**config, "experts": 1, "se": False})
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, BinaryConv2d):
+                setattr(parent, name, real_conv(child))
+    return model.eval()
+
+
+def int8_twin(config: dict[str, Any], example: Tensor) -> nn.Module:
+    """`real_twin` quantized to int8 by torch itself (see `quantize_network`)."""
+    return quantize_network(real_twin(config), example)

@@ -1,0 +1,103 @@
+"""EBConv's training policy (High-Capacity Expert Binary Networks, sections 3, 4.1 and A.5).
+
+1. train_one: one expert, real weights, binary activations, from scratch.
+2. replicate: its kernel becomes every expert's start; the gates start random, which alone
+   breaks the symmetry.
+3. train_experts: N experts, real weights, binary activations.
+4. train_binary: N experts, binary weights, binary activations, from the end of 3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from ebcore.layers import BinaryConv2d
+from ebcore.models import EBResNet, load_model, resnet, set_binarization
+from ebcore.models.binarization import binary_convs
+from ebcore.models.checkpoint import save_model
+from ebcore.params import Params
+from ebcore.workspace import checkpoint_file
+
+
+@dataclass(frozen=True)
+class Step:
+    """One training step of the policy.
+
+    Attributes:
+        stage: its name in dvc.yaml and params.yaml.
+        start: the stage whose checkpoint it continues; None starts from random weights.
+        binary_weights: stage II of the paper; activations are binary in every step.
+        title: for logs and reports.
+    """
+
+    stage: str
+    start: str | None
+    binary_weights: bool
+    title: str
+
+
+STEPS = {
+    step.stage: step
+    for step in (
+        Step("train_one", None, False, "one expert, real weights"),
+        Step("train_experts", "replicate", False, "N experts, real weights"),
+        Step("train_binary", "train_experts", True, "N experts, binary weights"),
+    )
+}
+
+
+def start_model(step: Step, params: Params, experts: int, num_classes: int) -> EBResNet:
+    """The network a step begins with, its binarization set.
+
+    Raises:
+        InputError: the checkpoint to start from is missing or damaged.
+    """
+    if step.start is None:
+        torch.manual_seed(params.seed)
+        options = params.model.model_dump()
+        model = resnet(**options, experts=1, num_classes=num_classes)
+    else:
+        model = load_model(checkpoint_file(step.start, experts))
+    was_binary = all(conv.binary_weight for conv in binary_convs(model).values())
+    set_binarization(model, inputs=True, weights=step.binary_weights)
+    if step.binary_weights and not was_binary:
+        for conv in binary_convs(model).values():
+            absorb_scale(conv)
+    return model
+
+
+def absorb_scale(conv: BinaryConv2d) -> None:
+    """alpha <- alpha * mean |theta| per output channel, so that the output keeps its scale.
+
+    sign() forgets the weights' magnitude; XNOR-Net's estimate puts it into alpha once, at the
+    start of step 4. The paper does not say how alpha starts there: our choice.
+    """
+    with torch.no_grad():
+        conv.alpha *= conv.weight.abs().mean((0, 2, 3, 4))
+
+
+def replicate(model: EBResNet, experts: int, seed: int) -> EBResNet:
+    """Step 2: a network with `experts` copies of each kernel and freshly drawn gates.
+
+    Everything else is taken over bit for bit; with one expert it is the identity.
+    """
+    torch.manual_seed(seed)
+    copy = resnet(**{**model.config, "experts": experts})
+    state = copy.state_dict()
+    for name, value in model.state_dict().items():
+        state[name].copy_(value)  # [1, ...] broadcasts over the experts of [N, ...]
+    set_binarization(copy, inputs=True, weights=False)
+    copy.metadata = model.metadata
+    return copy
+
+
+def replicate_stage(params: Params, experts: int) -> dict[str, float]:
+    """checkpoints/train_one -> checkpoints/replicate-N; returns {"experts", "parameters"}."""
+    source = load_model(checkpoint_file("train_one", experts))
+    copy = replicate(source, experts, params.seed)
+    metadata = {**source.metadata, "stage": "replicate"}
+    save_model(checkpoint_file("replicate", experts), copy, metadata)
+    parameters = sum(p.numel() for p in copy.parameters())
+    return {"experts": float(experts), "parameters": float(parameters)}

@@ -1,0 +1,29 @@
+"""What is binary in a network: state that a recipe sets and a checkpoint keeps."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ebcore.layers import BinaryConv2d
+
+
+def binary_convs(model: nn.Module) -> dict[str, BinaryConv2d]:
+    """Every `BinaryConv2d` of a model by its name, in forward order of definition."""
+    return {name: m for name, m in model.named_modules() if isinstance(m, BinaryConv2d)}
+
+
+def set_binarization(model: nn.Module, *, inputs: bool, weights: bool) -> None:
+    """Switches all binary convolutions of a model (EBConv section 3, stages I and II)."""
+    for conv in binary_convs(model).values():
+        conv.binary_input, conv.binary_weight = inputs, weights
+
+
+def get_binarization(model: nn.Module) -> dict[str, list[bool]]:
+    """{layer: [inputs are binary, weights are binary]}."""
+    return {name: [c.binary_input, c.binary_weight] for name, c in binary_convs(model).items()}
+
+
+def restore_binarization(model: nn.Module, state: dict[str, list[bool]]) -> None:
+    """Applies what `get_binarization` returned for a model of the same structure."""
+    for name, conv in binary_convs(model).items():
+        conv.binary_input, conv.binary_weight = state[name]

@@ -1,0 +1,46 @@
+"""Shortcuts where resolution or channels change (EBConv A.2.1, Fig. 4, Table 8)."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ebcore.layers import BinaryConv2d
+
+SHORTCUTS = ("plain", "binary", "linear", "relu", "prelu")
+
+
+def make_shortcut(
+    kind: str, in_channels: int, out_channels: int, stride: int, ratio: float
+) -> nn.Module:
+    """AvgPool(stride) -> 1x1 convolution -> BatchNorm, whole or decomposed.
+
+    Args:
+        kind: "plain" (one real 1x1), "binary" (one binary 1x1), or decomposed with nothing
+            ("linear"), ReLU or PReLU after each of its two BatchNorms.
+        ratio: I / middle width of the decomposed kinds; with 1 they are the plain one.
+    """
+    # ceil_mode gives a strided 3x3's size on odd inputs, and changes nothing on even ones.
+    pool = [nn.AvgPool2d(stride, ceil_mode=True, count_include_pad=False)] if stride > 1 else []
+    if kind == "binary":
+        norm = nn.BatchNorm2d(in_channels)
+        return nn.Sequential(*pool, norm, BinaryConv2d(in_channels, out_channels, 1))
+    if kind == "plain" or ratio == 1:
+        return nn.Sequential(*pool, *_conv_norm(in_channels, out_channels))
+    middle = max(1, int(in_channels / ratio))
+    return nn.Sequential(
+        *pool,
+        *_conv_norm(in_channels, middle),
+        *_activation(kind, middle),
+        *_conv_norm(middle, out_channels),
+        *_activation(kind, out_channels),
+    )
+
+
+def _conv_norm(in_channels: int, out_channels: int) -> list[nn.Module]:
+    return [nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels)]
+
+
+def _activation(kind: str, channels: int) -> list[nn.Module]:
+    if kind == "linear":
+        return []
+    return [nn.ReLU() if kind == "relu" else nn.PReLU(channels)]

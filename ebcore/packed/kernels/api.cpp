@@ -1,0 +1,73 @@
+// The exported C functions. No C++ exception leaves them: a result of 0 is success, i + 1 a failure
+// at node i, -1 any other failure; its text goes to `error`.
+#include <cstdio>
+#include <cstring>
+#include <exception>
+
+#include "graph.h"
+
+#define EBCORE_API extern "C" __attribute__((visibility("default")))
+
+namespace {
+
+const ebcore::Kernels* find_kernels(const char* name) {
+  using namespace ebcore;
+  if (std::strcmp(name, "portable") == 0) return portable_kernels();
+  if (std::strcmp(name, "avx2") == 0) return avx2_kernels();
+  if (std::strcmp(name, "avx512") == 0) return avx512_kernels();
+  return nullptr;
+}
+
+template <typename Body>
+int guarded(char* error, int32_t size, Body body) {
+  try {
+    body();
+    return 0;
+  } catch (const ebcore::Failure& failure) {
+    std::snprintf(error, size, "%s", failure.what());
+    return failure.node < 0 ? -1 : failure.node + 1;
+  } catch (const std::bad_alloc&) {
+    std::snprintf(error, size, "needs more memory than there is");
+  } catch (const std::exception& other) {
+    std::snprintf(error, size, "%s", other.what());
+  }
+  return -1;
+}
+
+}  // namespace
+
+// Whether this build and this CPU can run the kernels of that name.
+EBCORE_API int ebcore_supports(const char* isa) { return find_kernels(isa) != nullptr; }
+
+EBCORE_API int ebcore_build(const EbTensor* tensors, int32_t tensor_count, const EbNode* nodes,
+                            int32_t node_count, const int32_t* shape, const char* isa,
+                            void** model, char* error, int32_t error_size) {
+  return guarded(error, error_size, [&] {
+    const ebcore::Kernels* kernels = find_kernels(isa);
+    if (!kernels) throw ebcore::Failure(-1, "no such instruction set on this CPU");
+    *model = ebcore::build(tensors, tensor_count, nodes, node_count, shape, kernels).release();
+  });
+}
+
+EBCORE_API void ebcore_free(void* model) { delete static_cast<ebcore::Model*>(model); }
+
+// Channels, height and width of a value.
+EBCORE_API void ebcore_shape(const void* model, int32_t value, int32_t* shape) {
+  const ebcore::Value& v = static_cast<const ebcore::Model*>(model)->values[value];
+  shape[0] = v.channels, shape[1] = v.height, shape[2] = v.width;
+}
+
+EBCORE_API int ebcore_run(void* model, const float* x, int64_t batch, float* out, int32_t threads,
+                          const EbTrace* traces, char* error, int32_t error_size) {
+  return guarded(error, error_size, [&] {
+    ebcore::run(*static_cast<ebcore::Model*>(model), x, batch, out, threads, traces);
+  });
+}
+
+EBCORE_API int ebcore_run_node(void* model, int32_t node, const float* first, const float* second,
+                               int64_t batch, float* out, const EbTrace* trace, char* error,
+                               int32_t error_size) {
+  return guarded(error, error_size, [&] {
+    ebcore::run_single(*static_cast<ebcore::Model*>(model), node, first, second, batch, out, trace);
+  });
+}

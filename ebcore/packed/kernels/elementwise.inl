@@ -1,0 +1,27 @@
+// Per-channel and per-element passes over NHWC values: affine (a BN on its own), activation, add.
+
+static void affine(const float* x, const float* scale, const float* shift, int64_t pixels,
+                   int channels, float* out) {
+  for (int64_t p = 0; p < pixels; ++p, x += channels, out += channels) {
+    int c = 0;
+    for (; c + V <= channels; c += V) store(out + c, load(x + c) * load(scale + c) + load(shift + c));
+    for (; c < channels; ++c) out[c] = x[c] * scale[c] + shift[c];
+  }
+}
+
+static void activate(const float* x, int act, const float* slope, int64_t pixels, int channels,
+                     float* out) {
+  for (int64_t p = 0; p < pixels; ++p, x += channels, out += channels) {
+    int c = 0;
+    for (; c + V <= channels; c += V) store(out + c, activation(load(x + c), act, load(slope + c)));
+    for (; c < channels; ++c) {
+      out[c] = x[c] < 0.0f ? (act == 1 ? 0.0f : x[c] * slope[c]) : x[c];
+    }
+  }
+}
+
+static void add(const float* a, const float* b, int64_t count, float* out) {
+  int64_t i = 0;
+  for (; i + V <= count; i += V) store(out + i, load(a + i) + load(b + i));
+  for (; i < count; ++i) out[i] = a[i] + b[i];
+}

@@ -1,0 +1,301 @@
+// From plain descriptions to a checked Model. All limits and shape rules are here.
+#include "graph.h"
+
+#include <algorithm>
+#include <initializer_list>
+
+namespace ebcore {
+namespace {
+
+constexpr int64_t kMaxSide = 1 << 14, kMaxChannels = 1 << 16, kMaxKernel = 64, kMaxExperts = 1024;
+constexpr int64_t kMaxElements = int64_t(1) << 28;  // of any one array: 1 GiB of fp32
+
+struct Builder {
+  const EbTensor* tensors;
+  int tensor_count;
+  Model& model;
+  int index = -1;
+
+  [[noreturn]] void fail(const std::string& text) const { throw Failure(index, text); }
+  void require(bool holds, const char* text) const {
+    if (!holds) fail(text);
+  }
+
+  int64_t elements(std::initializer_list<int64_t> sizes) const {
+    int64_t product = 1;
+    for (const int64_t size : sizes) {
+      require(size >= 0 && (size == 0 || product <= kMaxElements / size), "is too large");
+      product *= size;
+    }
+    return product;
+  }
+
+  const EbTensor* find(const EbNode& n, int slot, DType dtype,
+                       std::initializer_list<int64_t> shape) const {
+    const int id = n.tensors[slot];
+    if (id == -1) return nullptr;
+    require(id >= 0 && id < tensor_count, "names a tensor that does not exist");
+    const EbTensor& t = tensors[id];
+    require(t.dtype == dtype, "has a tensor of the wrong type");
+    require(t.ndim == int(shape.size()), "has a tensor with the wrong number of dimensions");
+    require(std::equal(shape.begin(), shape.end(), t.shape), "has a tensor of the wrong shape");
+    const int64_t count = elements(shape);
+    require(t.bytes == (dtype == kFloat ? count * 4 : (count + 7) / 8),
+            "has a tensor of the wrong size");
+    require(t.data != nullptr || t.bytes == 0, "has a tensor without data");
+    return &t;
+  }
+
+  const float* floats(const EbNode& n, int slot, std::initializer_list<int64_t> shape,
+                      bool needed) const {
+    const EbTensor* t = find(n, slot, kFloat, shape);
+    require(t != nullptr || !needed, "lacks a tensor");
+    return t ? static_cast<const float*>(t->data) : nullptr;
+  }
+
+  std::vector<float> vector(const EbNode& n, int slot, int64_t size) const {
+    const float* data = floats(n, slot, {size}, true);
+    return std::vector<float>(data, data + size);
+  }
+
+  int attr(const EbNode& n, int slot, int64_t low, int64_t high) const {
+    require(n.attrs[slot] >= low && n.attrs[slot] <= high, "has an attribute out of range");
+    return n.attrs[slot];
+  }
+
+  const Value& input(const EbNode& n, int slot) const {
+    require(n.inputs[slot] >= 0 && n.inputs[slot] <= index, "reads a value not made yet");
+    return model.values[n.inputs[slot]];
+  }
+
+  Value make_value(int64_t channels, int64_t height, int64_t width) const {
+    require(channels >= 1 && channels <= kMaxChannels, "has too few or too many channels");
+    require(height >= 1 && height <= kMaxSide && width >= 1 && width <= kMaxSide,
+            "has an image that is too small or too large");
+    elements({channels, height, width});
+    Value v;
+    v.channels = int(channels), v.height = int(height), v.width = int(width);
+    return v;
+  }
+
+  // Output channels come from the weight tensor, which find() then checks in full.
+  int64_t outputs(const EbNode& n, int slot, int axis) const {
+    const int id = n.tensors[slot];
+    require(id >= 0 && id < tensor_count, "lacks its weights");
+    require(axis < tensors[id].ndim && tensors[id].ndim <= kMaxDims, "has malformed weights");
+    const int64_t count = tensors[id].shape[axis];
+    require(count >= 1 && count <= kMaxChannels, "has too few or too many channels");
+    return count;
+  }
+
+  ConvShape conv_shape(const EbNode& n, int64_t out_channels) const {
+    const Value& in = input(n, 0);
+    ConvShape s{};
+    s.kernel = attr(n, 0, 1, kMaxKernel);
+    s.stride = attr(n, 1, 1, kMaxSide);
+    s.padding = attr(n, 2, 0, kMaxKernel);
+    s.groups = attr(n, 3, 1, kMaxChannels);
+    s.in_channels = in.channels, s.out_channels = int(out_channels);
+    s.height = in.height, s.width = in.width;
+    require(s.in_channels % s.groups == 0 && s.out_channels % s.groups == 0,
+            "has groups that do not divide its channels");
+    const int down = s.height + 2 * s.padding - s.kernel;
+    const int across = s.width + 2 * s.padding - s.kernel;
+    require(down >= 0 && across >= 0, "has a kernel larger than its image");
+    s.out_height = down / s.stride + 1, s.out_width = across / s.stride + 1;
+    return s;
+  }
+
+  // A residual may follow the activation of a binary convolution.
+  void check_residual(const EbNode& n, const Value& out) const {
+    if (n.inputs[1] == -1) return;
+    const Value& r = input(n, 1);
+    require(r.channels == out.channels && r.height == out.height && r.width == out.width,
+            "adds values of different shapes");
+  }
+
+  Dense dense(const EbNode& n, int weight, int bias, int64_t inputs, int64_t count) const {
+    Dense d;
+    d.outputs = int(count);
+    const float* w = floats(n, weight, {count, inputs}, true);
+    const ConvShape s{int(inputs), int(count), 1, 1, 0, 1, 1, 1, 1, 1};
+    d.weights = real_weights(s, w);
+    d.bias = lane_order(d.weights.blocks, bias < 0 ? nullptr : floats(n, bias, {count}, false), 0);
+    d.slope = lane_order(d.weights.blocks, nullptr, 0);
+    return d;
+  }
+
+  Value conv(const EbNode& n, Node& node) {
+    node.shape = conv_shape(n, outputs(n, 0, 0));
+    const ConvShape& s = node.shape;
+    const Value out = make_value(s.out_channels, s.out_height, s.out_width);
+    const int64_t k = s.kernel, o = s.out_channels;
+    const float* weight = floats(n, 0, {o, s.in_group(), k, k}, true);
+    elements({o + int64_t(s.groups) * kLanes, s.in_group(), k, k});
+    const float* bias = floats(n, 1, {o}, false);
+    const float* slope = floats(n, 2, {o}, attr(n, 4, kNone, kPrelu) == kPrelu);
+    node.real = real_weights(s, weight);
+    node.scale = lane_order(node.real.blocks, nullptr, 1);
+    node.shift = lane_order(node.real.blocks, bias, 0);
+    node.slope = lane_order(node.real.blocks, slope, 0);
+    require(n.inputs[1] == -1, "has an input too many");
+    if (s.padding > 0) {
+      model.padded = std::max(model.padded, elements({s.height + 2 * s.padding,
+                                                      s.width + 2 * s.padding, s.in_channels}));
+    }
+    return out;
+  }
+
+  Value binary_conv(const EbNode& n, Node& node) {
+    const int64_t o = outputs(n, 0, 1);
+    node.shape = conv_shape(n, o);
+    const ConvShape& s = node.shape;
+    const Value out = make_value(s.out_channels, s.out_height, s.out_width);
+    check_residual(n, out);
+    const int64_t k = s.kernel, in = s.in_channels;
+    const int experts = attr(n, 5, 1, kMaxExperts);
+    const EbTensor* bits = find(n, 0, kBits, {experts, o, s.in_group(), k, k});
+    require(bits != nullptr, "lacks its weights");
+    const Packing p = packing(s);
+    const int64_t blocks = int64_t(p.groups) * ((p.merged * s.out_group() + 15) / 16);
+    elements({experts, blocks, k * k * p.words, kLanes});
+    const int64_t rows = std::min<int64_t>(s.out_height, 2 * k);
+    const int64_t columns = std::min<int64_t>(s.out_width, 2 * k);
+    elements({experts, rows, columns, blocks, kLanes});
+    elements({in, k, k});  // the largest accumulator
+    model.bits = std::max(model.bits, elements({s.height + 2 * s.padding, s.width + 2 * s.padding,
+                                                p.groups * p.words}));
+    const float* scale = floats(n, 1, {o}, true);
+    const float* shift = floats(n, 2, {o}, false);
+    const bool affine = n.tensors[3] != -1;
+    require(affine == (n.tensors[4] != -1), "has half of a BN");
+    if (affine) node.in_scale = vector(n, 3, in), node.in_shift = vector(n, 4, in);
+    const float* slope = floats(n, 5, {o}, attr(n, 4, kNone, kPrelu) == kPrelu);
+    node.has_gate = n.tensors[6] != -1;
+    require(node.has_gate == (experts > 1), "has experts without a gate, or a gate without them");
+    if (node.has_gate) node.gate = dense(n, 6, 7, in, experts);
+    node.has_se = n.tensors[8] != -1;
+    if (node.has_se) {
+      const int64_t hidden = outputs(n, 8, 0);
+      node.se_reduce = dense(n, 8, -1, in, hidden);
+      node.se_expand = dense(n, 9, -1, hidden, o);
+      model.channels = std::max(model.channels, hidden);
+    }
+    node.binary = binary_weights(s, experts, static_cast<const uint8_t*>(bits->data));
+    node.scale = lane_order(node.binary.blocks, scale, 0);
+    node.shift = lane_order(node.binary.blocks, shift, 0);
+    node.slope = lane_order(node.binary.blocks, slope, 0);
+    model.channels = std::max({model.channels, in, int64_t(node.scale.size()), int64_t(experts)});
+    return out;
+  }
+
+  Value pool(const EbNode& n) const {
+    const Value& in = input(n, 0);
+    const int k = attr(n, 0, 1, kMaxKernel), s = attr(n, 1, 1, kMaxSide);
+    const int p = attr(n, 2, 0, k / 2), up = attr(n, 4, 0, 1) ? s - 1 : 0;
+    attr(n, 3, 0, 1), attr(n, 5, 0, 1);
+    const auto size = [&](int length) {
+      require(length + 2 * p >= k || (up && length + 2 * p + up >= k),
+              "has a kernel larger than its image");
+      const int out = (length + 2 * p - k + up) / s + 1;
+      return up && (out - 1) * s >= length + p ? out - 1 : out;  // a window must start inside
+    };
+    return make_value(in.channels, size(in.height), size(in.width));
+  }
+
+  Value add_node(const EbNode& n, Node& node) {
+    const Value& in = input(n, 0);
+    switch (node.op) {
+      case kConv: return conv(n, node);
+      case kBinaryConv: return binary_conv(n, node);
+      case kAffine:
+        node.scale = vector(n, 0, in.channels), node.shift = vector(n, 1, in.channels);
+        return in;
+      case kActivation:
+        attr(n, 0, kRelu, kPrelu);
+        if (n.attrs[0] == kPrelu) node.slope = vector(n, 0, in.channels);
+        else node.slope.assign(in.channels, 0.0f);
+        return in;
+      case kAdd:
+        require(n.inputs[1] != -1, "lacks an input");
+        check_residual(n, in);
+        return in;
+      case kConcat: {
+        const Value& second = input(n, 1);
+        require(in.height == second.height && in.width == second.width,
+                "joins values of different sizes");
+        return make_value(int64_t(in.channels) + second.channels, in.height, in.width);
+      }
+      case kPool: return pool(n);
+      case kGlobalPool: return make_value(in.channels, 1, 1);
+      case kLinear: {
+        require(in.pixels() == 1, "needs a 1x1 input");
+        const int64_t count = outputs(n, 0, 0);
+        node.dense = dense(n, 0, 1, in.channels, count);
+        return make_value(count, 1, 1);
+      }
+    }
+    fail("has an unknown operation");
+  }
+};
+
+// First place in the arena where a value overlaps none that lives at the same time.
+void place_values(Model& m) {
+  const int count = int(m.values.size());
+  std::vector<int> last(count);
+  for (int v = 0; v < count; ++v) last[v] = v;  // value v is made by node v - 1
+  for (int n = 0; n + 1 < count; ++n) {
+    for (const int v : m.nodes[n].inputs) {
+      if (v >= 0) last[v] = n + 1;
+    }
+  }
+  last[count - 1] = count;
+  std::vector<int> alive;
+  for (int v = 0; v < count; ++v) {
+    alive.erase(std::remove_if(alive.begin(), alive.end(), [&](int a) { return last[a] < v; }),
+                alive.end());
+    std::sort(alive.begin(), alive.end(),
+              [&](int a, int b) { return m.values[a].offset < m.values[b].offset; });
+    int64_t at = 0;
+    const int64_t size = (m.values[v].floats() + kLanes - 1) / kLanes * kLanes;
+    for (const int a : alive) {
+      if (m.values[a].offset - at >= size) break;
+      at = std::max(at, m.values[a].offset + (m.values[a].floats() + kLanes - 1) / kLanes * kLanes);
+    }
+    m.values[v].offset = at;
+    m.arena = std::max(m.arena, at + size);
+    alive.push_back(v);
+  }
+  if (m.arena > kMaxElements) throw Failure(-1, "needs too much memory");
+}
+
+}  // namespace
+
+std::unique_ptr<Model> build(const EbTensor* tensors, int tensor_count, const EbNode* nodes,
+                             int node_count, const int32_t* shape, const Kernels* kernels) {
+  auto model = std::make_unique<Model>();
+  model->kernels = kernels;
+  Builder b{tensors, tensor_count, *model};
+  b.require(node_count >= 1 && node_count <= 100000, "has no nodes, or too many");
+  model->values.push_back(b.make_value(shape[0], shape[1], shape[2]));
+  for (int i = 0; i < node_count; ++i) {
+    b.index = i;
+    const EbNode& n = nodes[i];
+    Node node;
+    node.op = Op(n.op);
+    std::copy(n.inputs, n.inputs + 2, node.inputs);
+    std::copy(n.attrs, n.attrs + kAttrs, node.attrs);
+    b.require(n.op >= kConv && n.op <= kLinear, "has an unknown operation");
+    b.require(n.inputs[1] == -1 || node.op == kBinaryConv || node.op == kAdd || node.op == kConcat,
+              "has an input too many");
+    Value value = b.add_node(n, node);
+    value.offset = 0;
+    model->values.push_back(value);
+    model->nodes.push_back(std::move(node));
+  }
+  b.index = -1;
+  place_values(*model);
+  return model;
+}
+
+}  // namespace ebcore

@@ -1,0 +1,145 @@
+#include "layout.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace ebcore {
+namespace {
+
+int sign_at(const uint8_t* bits, int64_t i) { return bits[i >> 3] >> (i & 7) & 1; }
+
+std::vector<Block> make_blocks(int groups, int input_step, int outputs) {
+  std::vector<Block> blocks;
+  for (int group = 0; group < groups; ++group) {
+    for (int first = 0; first < outputs; first += kLanes) {
+      blocks.push_back({group * input_step, group * outputs + first,
+                        std::min(kLanes, outputs - first)});
+    }
+  }
+  return blocks;
+}
+
+// Taps of the kernel that lie inside the image, for every output position; equal sets share a
+// class. A set is a range of taps: [first inside, one past the last inside).
+std::vector<std::pair<int, int>> classify(int size, int out, const ConvShape& s,
+                                          std::vector<int32_t>& index) {
+  std::vector<std::pair<int, int>> classes;
+  for (int o = 0; o < out; ++o) {
+    const int start = o * s.stride - s.padding;
+    const int low = std::clamp(-start, 0, s.kernel);
+    const std::pair<int, int> range{low, std::clamp(size - start, low, s.kernel)};
+    const auto found = std::find(classes.begin(), classes.end(), range);
+    index.push_back(int32_t(found - classes.begin()));
+    if (found == classes.end()) classes.push_back(range);
+  }
+  return classes;
+}
+
+}  // namespace
+
+Packing packing(const ConvShape& s) {
+  int merged = 1;
+  for (int m = 2; m <= s.groups && m * s.in_group() <= 32; ++m) {
+    if (s.groups % m == 0) merged = m;
+  }
+  const int channels = merged * s.in_group();
+  return {s.groups / merged, channels, (channels + 31) / 32, merged};
+}
+
+BinaryWeights binary_weights(const ConvShape& s, int experts, const uint8_t* bits) {
+  BinaryWeights r;
+  r.packing = packing(s);
+  r.experts = experts;
+  const Packing& p = r.packing;
+  const int k = s.kernel, in = s.in_group(), pixel = p.groups * p.words;
+  r.blocks = make_blocks(p.groups, p.words, p.merged * s.out_group());
+  r.taps = k * k * p.words;
+  for (int ky = 0; ky < k; ++ky) {
+    for (int kx = 0; kx < k; ++kx) {
+      for (int w = 0; w < p.words; ++w) {
+        r.offsets.push_back((ky * (s.width + 2 * s.padding) + kx) * pixel + w);
+      }
+    }
+  }
+  const auto rows = classify(s.height, s.out_height, s, r.row_class);
+  const auto columns = classify(s.width, s.out_width, s, r.column_class);
+  r.row_classes = int(rows.size());
+  r.column_classes = int(columns.size());
+  r.weights.assign(r.weights_per_expert() * experts, 0);
+  r.base.assign(r.base_per_expert() * experts, 0);
+  if (p.merged > 1) r.masks.assign(r.blocks.size() * kLanes, 0);
+
+  std::vector<int> sums(k * k);
+  for (int e = 0; e < experts; ++e) {
+    for (size_t b = 0; b < r.blocks.size(); ++b) {
+      for (int lane = 0; lane < r.blocks[b].valid; ++lane) {
+        const int o = r.blocks[b].output + lane;
+        const int shift = o / s.out_group() % p.merged * in;
+        const int64_t source = (int64_t(e) * s.out_channels + o) * in * k * k;
+        uint32_t* w = &r.weights[e * r.weights_per_expert() + int64_t(b) * r.taps * kLanes + lane];
+        std::fill(sums.begin(), sums.end(), 0);
+        for (int c = 0; c < in; ++c) {
+          const int bit = shift + c;
+          for (int t = 0; t < k * k; ++t) {
+            const int one = sign_at(bits, source + int64_t(c) * k * k + t);
+            w[int64_t(t * p.words + bit / 32) * kLanes] |= uint32_t(one) << (bit % 32);
+            sums[t] += 2 * one - 1;
+          }
+          if (p.merged > 1) r.masks[b * kLanes + lane] |= 1u << bit;
+        }
+        for (int row = 0; row < r.row_classes; ++row) {
+          for (int column = 0; column < r.column_classes; ++column) {
+            int value = k * k * in;
+            for (int ky = 0; ky < k; ++ky) {
+              for (int kx = 0; kx < k; ++kx) {
+                const bool inside = ky >= rows[row].first && ky < rows[row].second &&
+                                    kx >= columns[column].first && kx < columns[column].second;
+                if (!inside) value += sums[ky * k + kx];
+              }
+            }
+            const int64_t at = int64_t(row) * r.column_classes + column;
+            r.base[e * r.base_per_expert() + (at * r.blocks.size() + b) * kLanes + lane] = value;
+          }
+        }
+      }
+    }
+  }
+  return r;
+}
+
+RealWeights real_weights(const ConvShape& s, const float* weight) {
+  RealWeights r;
+  const int k = s.kernel, in = s.in_group();
+  r.blocks = make_blocks(s.groups, in, s.out_group());
+  r.taps = k * k * in;
+  for (int ky = 0; ky < k; ++ky) {
+    for (int kx = 0; kx < k; ++kx) {
+      for (int c = 0; c < in; ++c) {
+        r.offsets.push_back((ky * (s.width + 2 * s.padding) + kx) * s.in_channels + c);
+      }
+    }
+  }
+  r.weights.assign(int64_t(r.blocks.size()) * r.taps * kLanes, 0.0f);
+  for (size_t b = 0; b < r.blocks.size(); ++b) {
+    for (int lane = 0; lane < r.blocks[b].valid; ++lane) {
+      const float* source = weight + int64_t(r.blocks[b].output + lane) * in * k * k;
+      for (int t = 0; t < k * k; ++t) {
+        for (int c = 0; c < in; ++c) {
+          r.weights[(int64_t(b) * r.taps + t * in + c) * kLanes + lane] = source[c * k * k + t];
+        }
+      }
+    }
+  }
+  return r;
+}
+
+std::vector<float> lane_order(const std::vector<Block>& blocks, const float* values, float fill) {
+  std::vector<float> lanes(blocks.size() * kLanes, fill);
+  if (values == nullptr) return lanes;
+  for (size_t b = 0; b < blocks.size(); ++b) {
+    for (int i = 0; i < blocks[b].valid; ++i) lanes[b * kLanes + i] = values[blocks[b].output + i];
+  }
+  return lanes;
+}
+
+}  // namespace ebcore

@@ -1,0 +1,61 @@
+// How channels become words and lanes, once per model.
+//
+// Pack group: the channels that share words. A convolution group of 32 or more channels is one of
+// its own, its last word filled up with 0 bits on both sides (0 ^ 0 counts nothing). Narrower
+// groups, as many as fit 32 bits, share a word; a mask per lane keeps each to its own bits.
+// Block: 16 output channels of one pack group (or of one group of a real convolution), in lanes.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "kernels.h"
+
+namespace ebcore {
+
+struct ConvShape {
+  int in_channels, out_channels, kernel, stride, padding, groups;
+  int height, width, out_height, out_width;
+  int in_group() const { return in_channels / groups; }
+  int out_group() const { return out_channels / groups; }
+};
+
+struct Packing {
+  int groups;    // pack groups
+  int channels;  // input channels of one
+  int words;     // words of one, per pixel
+  int merged;    // convolution groups in one
+};
+Packing packing(const ConvShape& shape);
+
+struct BinaryWeights {
+  Packing packing;
+  int experts = 1;
+  int taps = 0;
+  std::vector<Block> blocks;
+  std::vector<int32_t> offsets;
+  std::vector<uint32_t> masks;    // empty: not needed
+  std::vector<uint32_t> weights;  // [experts][blocks][taps][16]
+  std::vector<int32_t> base;      // [experts][row classes][column classes][blocks][16]
+  std::vector<int32_t> row_class, column_class;
+  int row_classes = 0, column_classes = 0;
+  int64_t weights_per_expert() const { return int64_t(blocks.size()) * taps * kLanes; }
+  int64_t base_per_expert() const {
+    return int64_t(row_classes) * column_classes * int64_t(blocks.size()) * kLanes;
+  }
+};
+// `bits` [experts, O, I / G, K, K], element i in bit i % 8 of byte i / 8.
+BinaryWeights binary_weights(const ConvShape& shape, int experts, const uint8_t* bits);
+
+struct RealWeights {
+  int taps = 0;
+  std::vector<Block> blocks;
+  std::vector<int32_t> offsets;
+  std::vector<float> weights;  // [blocks][taps][16]
+};
+// `weight` [O, I / G, K, K].
+RealWeights real_weights(const ConvShape& shape, const float* weight);
+
+// One value per output channel in lane order; `fill` where there is none.
+std::vector<float> lane_order(const std::vector<Block>& blocks, const float* values, float fill);
+
+}  // namespace ebcore

@@ -1,0 +1,13 @@
+// All kernels of one instruction set; included inside that set's namespace.
+#define FN static inline __attribute__((always_inline))
+#include EBCORE_VECTOR
+#include "epilogue.inl"
+
+#include "binary_conv.inl"
+#include "elementwise.inl"
+#include "pool.inl"
+#include "real_conv.inl"
+#include "sign_pack.inl"
+
+static const Kernels table = {EBCORE_NAME, sign_pack, binary_conv, real_conv, pool,
+                              mean,        affine,    activate,    add};

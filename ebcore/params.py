@@ -1,0 +1,213 @@
+"""The schema of params.yaml: every parameter, its type and its range."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from ebcore.errors import InputError
+
+Positive = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+TrainingStage = Literal["train_one", "train_experts", "train_binary"]
+TRAINING_STAGES: tuple[TrainingStage, ...] = get_args(TrainingStage)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class DataParams(_Section):
+    """Which images, and how a network sees them."""
+
+    name: str
+    fetch: list[str]  # sources the pipeline writes itself; [] for a folder of the user's
+    folder: str
+    loader: Literal["ffcv", "folder"] = "ffcv"
+    image_size: Annotated[int, Field(ge=4)]  # px, side of the network's input
+    resize: Annotated[int, Field(ge=4)] | None = None  # px, shorter side before validation's crop
+    crop: Literal["none", "pad", "resized"] = "none"
+    pad: Annotated[int, Field(ge=0)] = 0  # px, for crop: pad
+    scale: tuple[float, float] = (0.08, 1.0)  # share of the area, for crop: resized
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)  # width / height, for crop: resized
+    flip: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> DataParams:
+        if self.resize is not None and self.resize < self.image_size:
+            raise ValueError("resize must be at least image_size")
+        for name, (low, high) in (("scale", self.scale), ("ratio", self.ratio)):
+            if not 0 < low <= high:
+                raise ValueError(f"{name} must hold two numbers with 0 < first <= second")
+        return self
+
+
+class PrepareParams(_Section):
+    """How .beton files are written."""
+
+    max_size: Annotated[int, Field(ge=4)] | None = None  # px, longer side; None keeps
+    quality: Annotated[int, Field(ge=1, le=100)] = 90
+    jpeg_fraction: Fraction = 1.0  # 0 stores raw pixels, 1 stores JPEG
+    page_size: Annotated[int, Field(ge=1 << 16)] = 1 << 21  # bytes
+    on_corrupt: Literal["error", "skip"] = "error"
+
+    @field_validator("page_size")
+    @classmethod
+    def _power_of_two(cls, value: int) -> int:
+        if value & (value - 1):
+            raise ValueError("must be a power of two")
+        return value
+
+
+class ModelParams(_Section):
+    """The network's structure; see `ebcore.models.resnet`."""
+
+    spec: Annotated[str, Field(pattern=r"^[1-9]{4}-\d+(\.\d+)?-\d+(:\d+){3}$")]
+    stem: Literal["efficient", "basic", "small"] = "efficient"
+    stem_width: Positive = 64
+    width: Positive = 64
+    shortcut: Literal["plain", "binary", "linear", "relu", "prelu"] = "prelu"
+    shortcut_ratio: Annotated[float, Field(ge=1)] | None = None
+    pointwise: bool = True
+    se: bool = False
+    se_ratio: Positive = 8
+    gate: Literal["softmax", "sigmoid"] = "softmax"
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+
+
+class TrainParams(_Section):
+    """One training step of the paper's policy (section 4.1, section 5)."""
+
+    epochs: Positive
+    batch_size: Positive  # images over all workers
+    lr: Annotated[float, Field(gt=0)]
+    schedule: Literal["step", "cosine"] = "step"
+    milestones: list[Positive] = []  # epochs, for schedule: step
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+    warmup_epochs: Annotated[int, Field(ge=0)] = 0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    mixup: Annotated[float, Field(ge=0)] = 0.0  # alpha of the Beta distribution; 0 is off
+
+    @model_validator(mode="after")
+    def _milestones(self) -> TrainParams:
+        if self.milestones != sorted(set(self.milestones)):
+            raise ValueError("milestones must increase")
+        if self.schedule == "cosine" and self.milestones:
+            raise ValueError("milestones belong to schedule: step; remove them for cosine")
+        return self
+
+
+class BenchmarkParams(_Section):
+    """How latencies are measured."""
+
+    repeats: Annotated[int, Field(ge=3)] = 30
+    batch_size: Positive = 1
+    threads: Positive = 1
+    min_seconds: Annotated[float, Field(ge=0)] = 0.02  # of one timed sample
+
+
+class EvaluateParams(_Section):
+    batch_size: Positive = 64
+
+
+class ReportParams(_Section):
+    tsne_samples: Annotated[int, Field(ge=10)] = 2000
+
+
+class Params(_Section):
+    """All of params.yaml."""
+
+    profile: str
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    experts: Annotated[list[Annotated[int, Field(ge=1, le=64)]], Field(min_length=1)]
+    workers: Positive = 1
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
+    checkpoint_seconds: Annotated[float, Field(gt=0)] = 600.0
+    data: DataParams
+    prepare: PrepareParams = PrepareParams()
+    model: ModelParams
+    train_one: TrainParams
+    train_experts: TrainParams
+    train_binary: TrainParams
+    benchmark: BenchmarkParams = BenchmarkParams()
+    evaluate: EvaluateParams = EvaluateParams()
+    report: ReportParams = ReportParams()
+
+    @field_validator("experts")
+    @classmethod
+    def _distinct(cls, value: list[int]) -> list[int]:
+        if len(set(value)) != len(value):
+            raise ValueError("holds a count twice")
+        return value
+
+    @model_validator(mode="after")
+    def _batches_split_evenly(self) -> Params:
+        for stage in TRAINING_STAGES:
+            if self.train(stage).batch_size % self.workers:
+                raise ValueError(f"{stage}.batch_size must be a multiple of workers")
+        return self
+
+    def train(self, stage: str) -> TrainParams:
+        """The parameters of one training stage."""
+        section = getattr(self, stage)
+        assert isinstance(section, TrainParams), stage
+        return section
+
+
+def load_params(path: str | Path = "params.yaml") -> Params:
+    """Reads and checks a parameter file.
+
+    Raises:
+        InputError: no such file, not YAML, an unknown key or a value out of range; the text
+            names the key, the value and what is allowed.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            path, f"cannot be read ({error.strerror})", "Choose one with `ebcore profile use NAME`."
+        ) from error
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(path, f"is not YAML ({error})", "Mend the line it names.") from error
+    return parse_params(content, path)
+
+
+def parse_params(content: Any, source: str | Path) -> Params:
+    """Checks parameters that were read from `source` (see `load_params`)."""
+    if not isinstance(content, dict):
+        raise InputError(source, "holds no mapping of parameters", "See params/ for examples.")
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "params"
+        raise InputError(f"{source}: {key}", *_reason_and_remedy(first)) from error
+
+
+def _reason_and_remedy(error: Any) -> tuple[str, str]:
+    """Pydantic's finding as a reason and a remedy."""
+    location, kind = error["loc"], error["type"]
+    if kind == "extra_forbidden":
+        allowed = ", ".join(_fields_beside(location))
+        return f"unknown parameter (value {error['input']!r})", f"Allowed here: {allowed}."
+    if kind == "missing":
+        return "missing parameter", "Add it; params/ holds complete examples."
+    message = error["msg"].removeprefix("Value error, ")
+    if kind == "value_error" and isinstance(error["input"], dict):
+        return message, "Change one of the two."
+    return f"value {error['input']!r} is not allowed", f"{message}."
+
+
+def _fields_beside(location: tuple[int | str, ...]) -> list[str]:
+    section: type[BaseModel] = Params
+    for part in location[:-1]:
+        annotation = section.model_fields[str(part)].annotation
+        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        section = annotation
+    return sorted(section.model_fields)

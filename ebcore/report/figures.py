@@ -1,0 +1,165 @@
+"""The report's figures, each as an inline <svg>."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import pyplot
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.ticker import MaxNLocator
+
+from ebcore.report.inputs import Branch, Row
+from ebcore.report.style import PALETTE, colours, figure_style, inline_svg
+
+Array = np.ndarray[Any, np.dtype[Any]]
+_SHARES = LinearSegmentedColormap.from_list("shares", ["#f3f6fa", "#7fb2dd", "#0b4f8a"])
+_MAX_LABELS = 24  # more classes than this stay unnamed
+_SMALL_COLUMNS = 4  # heat maps in a row
+
+
+def accuracy_by_experts(branches: Sequence[Branch], titles: dict[str, str]) -> str:
+    """Top-1 after each training step against the number of experts."""
+    with figure_style("accuracy"):
+        figure, axes = pyplot.subplots(figsize=(4.6, 3.0))
+        positions = range(len(branches))
+        for colour, (stage, title) in zip(PALETTE, titles.items(), strict=False):
+            values = [branch.metrics[stage]["top1"] for branch in branches]
+            axes.plot(positions, values, marker="o", color=colour, label=title)
+        axes.set_xticks(positions, [str(branch.experts) for branch in branches])
+        axes.set_xlabel("experts N")
+        axes.set_ylabel("validation top-1, %")
+        axes.grid(axis="y")
+        axes.margins(x=0.08, y=0.15)
+        axes.legend(fontsize=8)
+        return inline_svg(figure, "Validation accuracy after each step by number of experts")
+
+
+def curve(
+    rows_by_label: dict[str, list[Row]], columns: dict[str, str], title: str, ylabel: str, name: str
+) -> str:
+    """Epoch curves: a colour per label, a line style per column.
+
+    Args:
+        rows_by_label: the rows of plots/<stage>.csv, by legend text.
+        columns: {column of the CSV: line style}.
+    """
+    with figure_style(name):
+        figure, axes = pyplot.subplots(figsize=(4.2, 2.8))
+        shades = colours(len(rows_by_label))
+        for colour, (label, rows) in zip(shades, rows_by_label.items(), strict=True):
+            epochs = [float(row["epoch"]) for row in rows]
+            for index, (column, style) in enumerate(columns.items()):
+                values = [float(row[column]) for row in rows]
+                text = label if index == 0 and label else None
+                axes.plot(epochs, values, style, color=colour, label=text)
+        axes.set_title(title)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(ylabel)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(axis="y")
+        if any(rows_by_label):
+            axes.legend(fontsize=8)
+        return inline_svg(figure, f"{title}: {ylabel} by epoch")
+
+
+def usage_by_layer(shares: Array, layers: Sequence[str], name: str) -> str:
+    """Heat map of the share of images [L, N] that take each expert in each layer."""
+    with figure_style(name):
+        rows, experts = shares.shape
+        figure, axes = pyplot.subplots(figsize=(1.2 + 0.62 * experts, 0.6 + 0.26 * rows))
+        axes.imshow(shares, cmap=_SHARES, vmin=0, vmax=1, aspect="auto")
+        axes.set_xticks(range(experts), [str(e) for e in range(experts)])
+        axes.set_yticks(range(rows), layers)
+        axes.set_xlabel("expert")
+        _bare(axes)
+        for row, column in np.ndindex(rows, experts):
+            share = shares[row, column]
+            axes.text(
+                column,
+                row,
+                f"{100 * share:.0f}",
+                ha="center",
+                va="center",
+                fontsize=7.5,
+                color="#ffffff" if share > 0.55 else "#1b2733",
+            )
+        return inline_svg(figure, "Share of images per expert and layer, percent")
+
+
+def usage_by_class(
+    shares: Array, layers: Sequence[str], classes: Sequence[str], name: str
+) -> str:
+    """Heat maps of the shares [L, K, N]: one per layer, a row per class."""
+    with figure_style(name):
+        count, rows, experts = shares.shape
+        columns = min(_SMALL_COLUMNS, count)
+        lines = math.ceil(count / columns)
+        named = rows <= _MAX_LABELS
+        height = 0.5 + (0.15 * rows if named else 2.4)
+        figure, grid = pyplot.subplots(
+            lines, columns, figsize=(1.0 + columns * 1.9, lines * height), squeeze=False
+        )
+        for index, axes in enumerate(grid.flat):
+            if index >= count:
+                axes.set_visible(False)
+                continue
+            axes.imshow(shares[index], cmap=_SHARES, vmin=0, vmax=1, aspect="auto")
+            axes.set_title(layers[index], fontsize=8)
+            axes.set_xticks(range(experts), [str(e) for e in range(experts)], fontsize=7)
+            first = index % columns == 0
+            axes.set_yticks(range(rows), classes, fontsize=7) if named and first else (
+                axes.set_yticks([])
+            )
+            _bare(axes)
+        figure.tight_layout(h_pad=0.8, w_pad=0.6)
+        return inline_svg(figure, "Share of images per expert for each class, by layer")
+
+
+def scatter(points: Array, groups: Array, labels: Sequence[str], title: str, name: str) -> str:
+    """Points [n, 2] coloured by group; the legend names the groups while there are few."""
+    with figure_style(name):
+        figure, axes = pyplot.subplots(figsize=(4.4, 3.8))
+        shades = colours(len(labels))
+        for group, (colour, label) in enumerate(zip(shades, labels, strict=True)):
+            chosen = points[groups == group]
+            if len(chosen):
+                x, y = chosen[:, 0], chosen[:, 1]
+                axes.scatter(x, y, s=9, color=colour, label=label, linewidths=0, alpha=0.85)
+        axes.set_title(title)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        if len(labels) <= _MAX_LABELS:
+            axes.legend(
+                fontsize=7.5, markerscale=1.8, loc="center left", bbox_to_anchor=(1.0, 0.5)
+            )
+        return inline_svg(figure, title)
+
+
+def latencies(branches: Sequence[Branch]) -> str:
+    """Whole-network time per call, packed beside PyTorch fp32 and int8."""
+    with figure_style("latency"):
+        figure, axes = pyplot.subplots(figsize=(4.6, 3.0))
+        kinds = {"packed_ms": "packed", "int8_ms": "torch int8", "fp32_ms": "torch fp32"}
+        width = 0.8 / len(kinds)
+        for index, (key, label) in enumerate(kinds.items()):
+            values = [branch.metrics["benchmark"].get(key) or math.nan for branch in branches]
+            places = [p + (index - 1) * width for p in range(len(branches))]
+            bars = axes.bar(places, values, width * 0.92, color=PALETTE[index], label=label)
+            texts = ["" if math.isnan(value) else f"{value:.3g}" for value in values]
+            axes.bar_label(bars, texts, fontsize=7.5, padding=1)
+        axes.set_xticks(range(len(branches)), [str(branch.experts) for branch in branches])
+        axes.set_xlabel("experts N")
+        axes.set_ylabel("ms per call")
+        axes.grid(axis="y")
+        axes.set_axisbelow(True)
+        axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=3)
+        return inline_svg(figure, "Latency of the whole network by number of experts")
+
+
+def _bare(axes: Any) -> None:
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)

@@ -1,0 +1,115 @@
+"""What the report reads: the files of the listed expert counts, and no others."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+from ebcore.checkpoint import load_checkpoint
+from ebcore.errors import InputError
+from ebcore.params import TRAINING_STAGES, Params
+from ebcore.workspace import curve_file, evaluation_file, metrics_file
+
+Row = dict[str, str]
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` kept of every validation image.
+
+    Attributes:
+        features: float32 [n, C], before the classifier.
+        labels: int64 [n].
+        experts: int64 [n, L], the expert of each image in each layer that has a gate.
+        layers: names of those L layers.
+        classes: class names.
+        data_sha256: digest of the data's manifest.
+    """
+
+    features: Tensor
+    labels: Tensor
+    experts: Tensor
+    layers: list[str]
+    classes: list[str]
+    data_sha256: str
+
+
+@dataclass(frozen=True)
+class Branch:
+    """All results of one expert count.
+
+    Attributes:
+        metrics: by stage: train_one, train_experts, train_binary, pack, benchmark, evaluate.
+        curves: by training stage, a row per epoch.
+        usage: rows of plots/evaluate-usage-N.csv.
+        benchmark: rows of plots/benchmark-N.csv.
+        evaluation: per validation image.
+    """
+
+    experts: int
+    metrics: dict[str, dict[str, Any]]
+    curves: dict[str, list[Row]]
+    usage: list[Row]
+    benchmark: list[Row]
+    evaluation: Evaluation
+
+
+def read_branch(params: Params, experts: int) -> Branch:
+    """Reads one expert count's files.
+
+    Raises:
+        InputError: one is missing or damaged; the text names it and the stage that makes it.
+    """
+    stages = (*TRAINING_STAGES, "pack", "benchmark", "evaluate")
+    return Branch(
+        experts,
+        {s: _read(metrics_file(s, experts), s, experts, _read_json) for s in stages},
+        {s: _read(curve_file(s, experts), s, experts, _read_rows) for s in TRAINING_STAGES},
+        _read(curve_file("evaluate-usage", experts), "evaluate", experts, _read_rows),
+        _read(curve_file("benchmark", experts), "benchmark", experts, _read_rows),
+        _read(evaluation_file(experts), "evaluate", experts, _read_evaluation),
+    )
+
+
+def _read(path: Path, stage: str, experts: int, read: Callable[[Path], _T]) -> _T:
+    name = stage if stage == "train_one" else f"{stage}@{experts}"
+    if not path.is_file():
+        raise InputError(path, "does not exist", f"Run the stage that makes it: `dvc repro {name}`.")
+    try:
+        return read(path)
+    except InputError:
+        raise
+    except (ValueError, KeyError, OSError) as error:
+        remedy = f"Delete it and make it again: `dvc repro {name}`."
+        raise InputError(path, f"is damaged ({error})", remedy) from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError("no mapping")
+    return content
+
+
+def _read_rows(path: Path) -> list[Row]:
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _read_evaluation(path: Path) -> Evaluation:
+    tensors, meta = load_checkpoint(path)
+    return Evaluation(
+        tensors["features"],
+        tensors["labels"],
+        tensors["experts"],
+        meta["layers"],
+        meta["classes"],
+        meta["data_sha256"],
+    )

@@ -1,0 +1,104 @@
+"""Tables on the terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ebcore.measure.ops import LayerOps, OpCount
+
+_PIPED_WIDTH = 160  # columns where the output is no terminal
+
+
+def show(table: Table) -> None:
+    """Prints a table to stdout, never cut at 80 columns when piped."""
+    width = None if sys.stdout.isatty() else _PIPED_WIDTH
+    Console(width=width, highlight=False).print(table)
+
+
+def benchmark_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """The rows of `ebcore.measure.benchmark.benchmark`, whole network first."""
+    first = rows[0]
+    batch, threads = first["batch_size"], first["threads"]
+    table = Table(
+        title=f"{first['cpu']}, {first['packed_isa']} kernels, {threads} thread"
+        f"{'s' if threads > 1 else ''}, batch {batch}: median ms (quartiles)",
+        caption="fp32 and int8: the real-valued network of the same shapes in PyTorch"
+        f" {first['torch']}.",
+    )
+    table.add_column("case", no_wrap=True)
+    table.add_column("shape")
+    for name in ("packed", "fp32", "int8", "over fp32", "over int8"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            row["case"],
+            row["shape"],
+            *(_time(row, name) for name in ("packed", "fp32", "int8")),
+            *(_ratio(row[f"speedup_{name}"]) for name in ("fp32", "int8")),
+            style="bold" if row["kind"] == "network" else None,
+            end_section=row["kind"] == "network",
+        )
+    notes = {row["note"] for row in rows if row["note"]}
+    if notes:
+        table.caption = f"{table.caption} Missing: {'; '.join(sorted(notes))}."
+    return table
+
+
+def _time(row: Mapping[str, Any], name: str) -> str:
+    if row[f"{name}_ms"] is None:
+        return "-"
+    low, high = row[f"{name}_low_ms"], row[f"{name}_high_ms"]
+    return f"{row[f'{name}_ms']:.4f} ({low:.4f}-{high:.4f})"
+
+
+def _ratio(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}x"
+
+
+def predictions_table(path: Path, ranked: Sequence[tuple[str, float]]) -> Table:
+    """One image's classes with their probabilities, best first."""
+    table = Table(title=str(path), title_justify="left")
+    table.add_column("class")
+    table.add_column("probability", justify="right")
+    for name, probability in ranked:
+        table.add_row(name, f"{100 * probability:.2f} %")
+    return table
+
+
+def operations_table(count: OpCount, title: str) -> Table:
+    """Each convolution and linear layer; what works element by element in one row; the totals."""
+    table = Table(title=title, show_footer=True)
+    table.add_column("layer", "total", no_wrap=True)
+    table.add_column("kind")
+    table.add_column("output")
+    for header, total in (
+        ("binary ops", count.bops),
+        ("float ops", count.flops),
+        ("binary parameters", count.params_binary),
+        ("real parameters", count.params_real),
+    ):
+        table.add_column(header, f"{total:,}", justify="right", no_wrap=True)
+    table.add_column("bytes", f"{count.bits // 8:,}", justify="right", no_wrap=True)
+    shown = [layer for layer in count.layers if layer.kind in _SHOWN_KINDS]
+    for layer in shown:
+        shape = " x ".join(str(side) for side in layer.shape)
+        table.add_row(layer.name, layer.kind, shape, *_counts([layer]))
+    rest = [layer for layer in count.layers if layer.kind not in _SHOWN_KINDS]
+    table.add_section()
+    table.add_row("the rest", "norms, activations, additions, pooling", "", *_counts(rest))
+    return table
+
+
+_SHOWN_KINDS = ("BinaryConv2d", "Conv2d", "Linear")
+
+
+def _counts(layers: Sequence[LayerOps]) -> list[str]:
+    keys = ("bops", "flops", "params_binary", "params_real")
+    sums = [sum(getattr(layer, key) for layer in layers) for key in keys]
+    return [f"{value:,}" for value in (*sums, sum(layer.bits for layer in layers) // 8)]

@@ -1,0 +1,74 @@
+"""One process of a group started by torchrun."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Group:
+    """This process's place: `rank` of `world`, computing on `device` with `threads` CPU threads."""
+
+    rank: int
+    world: int
+    device: torch.device
+    threads: int
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the process that writes files."""
+        return self.rank == 0
+
+    def gather(self, values: list[float]) -> list[list[float]]:
+        """Every process's values, by rank, exactly (float64)."""
+        rows = torch.zeros(self.world, len(values), dtype=torch.float64)
+        rows[self.rank] = torch.tensor(values, dtype=torch.float64)
+        if self.world > 1:
+            dist.all_reduce(rows)  # on the CPU: gloo, also beside NCCL
+        return rows.tolist()
+
+    def total(self, values: list[float]) -> list[float]:
+        """Sums over all processes, added in rank order."""
+        return [sum(column) for column in zip(*self.gather(values), strict=True)]
+
+    def any(self, flags: list[bool]) -> list[bool]:
+        """For each flag, whether some process raised it."""
+        return [value > 0 for value in self.total([float(flag) for flag in flags])]
+
+    def broadcast_buffers(self, model: nn.Module) -> None:
+        """Gives every process rank 0's BatchNorm statistics, the ones that are saved."""
+        if self.world > 1:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, 0)
+
+
+def join(device: str) -> Group:
+    """Joins the process group torchrun describes; alone without torchrun.
+
+    Args:
+        device: "auto" (CUDA where there is one), "cpu" or "cuda".
+    """
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    place = torch.device(device)
+    if device == "cuda":
+        place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        torch.cuda.set_device(place)
+    threads = max(1, (os.cpu_count() or 1) // here)
+    torch.set_num_threads(threads)
+    if world > 1:
+        dist.init_process_group("cpu:gloo,cuda:nccl" if device == "cuda" else "gloo")
+    return Group(rank, world, place, threads)
+
+
+def leave() -> None:
+    """Leaves the group."""
+    if dist.is_initialized():
+        dist.destroy_process_group()

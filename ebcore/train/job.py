@@ -1,0 +1,100 @@
+"""One training stage as a description that processes can share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ebcore
+from ebcore.checkpoint import checkpoint_digest
+from ebcore.data.manifest import load_manifest
+from ebcore.errors import InputError
+from ebcore.methods.ebconv import STEPS
+from ebcore.params import Params
+from ebcore.workspace import BETON, checkpoint_file, main_checkout
+
+FINAL = "final.safetensors"  # in the run directory: the trained network, before it is published
+RESULT = "result.json"  # beside it: curve, seconds, images
+_RELEVANT = {"seed", "workers", "device", "amp", "data", "model"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training stage with everything that decides its result.
+
+    Attributes:
+        stage: a key of `ebcore.methods.ebconv.STEPS`.
+        experts: N; the shared first step trains 1 whatever it says.
+        params: all parameters.
+        folder: the run directory, `.runs/<fingerprint>`.
+        fingerprint: hex digest of what decides the result; equal jobs share a run directory.
+        data_sha256: digest of the data's manifest.
+    """
+
+    stage: str
+    experts: int
+    params: Params
+    folder: Path
+    fingerprint: str
+    data_sha256: str
+
+    @property
+    def error_file(self) -> Path:
+        """Where a worker leaves the three parts of its `InputError`."""
+        return self.folder / "error.json"
+
+
+def make_job(stage: str, experts: int, params: Params) -> Job:
+    """Describes a stage's training.
+
+    Raises:
+        InputError: data or the checkpoint it starts from are missing.
+    """
+    step = STEPS[stage]
+    manifest = load_manifest(BETON)
+    start = checkpoint_digest(checkpoint_file(step.start, experts)) if step.start else None
+    content: dict[str, Any] = {
+        "version": ebcore.__version__,
+        "stage": stage,
+        "experts": experts if step.start else 1,
+        "start": start,
+        "data_sha256": manifest.sha256,
+        "train": params.train(stage).model_dump(),
+        **params.model_dump(include=_RELEVANT),
+    }
+    text = json.dumps(content, sort_keys=True)
+    fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
+    folder = main_checkout() / ".runs" / fingerprint
+    return Job(stage, experts, params, folder, fingerprint, manifest.sha256)
+
+
+def write_job(job: Job) -> Path:
+    """Puts the job into its run directory for the workers; returns the file."""
+    job.folder.mkdir(parents=True, exist_ok=True)
+    path = job.folder / "job.json"
+    content = {
+        "stage": job.stage,
+        "experts": job.experts,
+        "params": job.params.model_dump(),
+        "fingerprint": job.fingerprint,
+        "data_sha256": job.data_sha256,
+    }
+    path.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    return path
+
+
+def read_job(path: Path) -> Job:
+    """What `write_job` wrote.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        params = Params.model_validate(content.pop("params"))
+        return Job(params=params, folder=path.parent, **content)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(path, f"is no job ({error})", "Start the stage again.") from error

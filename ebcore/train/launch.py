@@ -1,0 +1,189 @@
+"""Runs a training stage on its worker processes and publishes what they made."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import pandas as pd
+
+from ebcore.checkpoint import load_checkpoint
+from ebcore.errors import InputError
+from ebcore.files import atomic_path, atomic_write
+from ebcore.params import Params
+from ebcore.train.job import FINAL, RESULT, Job, make_job, write_job
+from ebcore.train.log import LogTail
+from ebcore.train.signals import end_with_parent
+from ebcore.train.state import drop_states
+from ebcore.workspace import checkpoint_file, curve_file, metrics_file
+
+Relay = Callable[[str], None]
+Record = Callable[[dict[str, Any]], None]
+
+_POLL = 0.2  # s
+_PATIENCE = 40.0  # s a stopped group gets for its checkpoint; torchrun itself allows 30
+
+
+def run_training(
+    stage: str,
+    experts: int,
+    params: Params,
+    *,
+    on_line: Relay = print,
+    on_record: Record = lambda record: None,
+) -> dict[str, float]:
+    """Trains a stage under torchrun and writes its checkpoint, metrics and curve.
+
+    A run that was killed or stopped goes on from its newest checkpoint in `.runs/<fingerprint>/`.
+
+    Args:
+        stage: "train_one", "train_experts" or "train_binary".
+        on_line: gets each line the workers print, in the calling thread.
+        on_record: gets each record of the run's log, in the calling thread; a resumed run's
+            earlier records come again.
+
+    Returns:
+        The metrics, also in metrics/.
+
+    Raises:
+        InputError: bad data, checkpoint or parameters, or the same work runs already.
+    """
+    job = make_job(stage, experts, params)
+    with _only_one(job.folder):
+        if not (job.folder / FINAL).exists():
+            _run_workers(job, on_line, on_record)
+        return _publish(job)
+
+
+def fingerprint(stage: str, experts: int, params: Params) -> str:
+    """What identifies this work in MLflow and in .runs/ (see `ebcore.train.job`)."""
+    return make_job(stage, experts, params).fingerprint
+
+
+def _run_workers(job: Job, on_line: Relay, on_record: Record) -> None:
+    job_file = write_job(job)
+    job.error_file.unlink(missing_ok=True)
+    records = LogTail(job.folder)
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run"),
+        *("--nproc-per-node", str(job.params.workers), "--standalone"),
+        *("-m", "ebcore.train.worker", str(job_file)),
+    ]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=end_with_parent,
+        env={"OMP_NUM_THREADS": "1", **os.environ},
+    )
+    assert process.stdout is not None
+    lines: queue.Queue[str | None] = queue.Queue()
+    threading.Thread(target=_read, args=(process.stdout, lines), daemon=True).start()
+    with _stopping(process):
+        while (line := _next(lines)) is not None:
+            if line:
+                on_line(line)
+            for record in records.new():
+                on_record(record)
+        code = process.wait()
+    for record in records.new():
+        on_record(record)
+    if code:
+        raise _explanation(job, code)
+
+
+def _explanation(job: Job, code: int) -> InputError:
+    if job.error_file.exists():
+        return InputError(*json.loads(job.error_file.read_text(encoding="utf-8")))
+    return InputError(
+        job.stage,
+        f"a training process ended early (torchrun's exit code {code}); its output is above",
+        f"Start the stage again: it goes on from its last checkpoint in {job.folder}.",
+    )
+
+
+def _publish(job: Job) -> dict[str, float]:
+    final = job.folder / FINAL
+    load_checkpoint(final)  # a damaged one must not be published
+    result = json.loads((job.folder / RESULT).read_text(encoding="utf-8"))
+    curve = pd.DataFrame(result["curve"])
+    train, last = job.params.train(job.stage), result["curve"][-1]
+    metrics = {
+        "top1": last["val_top1"],
+        "top5": last["val_top5"],
+        "loss": last["val_loss"],
+        "best_top1": float(curve["val_top1"].max()),
+        "train_loss": last["train_loss"],
+        "epochs": float(train.epochs),
+        "seconds": result["seconds"],
+        "images_per_second": result["images"] / result["seconds"],
+    }
+    with atomic_write(curve_file(job.stage, job.experts)) as file:
+        curve.to_csv(file, index=False)
+    with atomic_write(metrics_file(job.stage, job.experts)) as file:
+        json.dump(metrics, file, indent=1)
+    with atomic_path(checkpoint_file(job.stage, job.experts)) as temporary:
+        shutil.copyfile(final, temporary)
+    final.unlink()
+    drop_states(job.folder)
+    return metrics
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Holds the run directory's lock, with this process's id in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise InputError(
+                folder,
+                f"the same training runs already in process {file.read().strip()}",
+                "Wait for it, or stop that process and start again.",
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+@contextmanager
+def _stopping(process: subprocess.Popen[str]) -> Iterator[None]:
+    """On any way out but the ordinary one, ends the workers after a checkpoint."""
+    try:
+        yield
+    except BaseException:
+        process.terminate()
+        try:
+            process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        raise
+
+
+def _read(stream: IO[str], lines: queue.Queue[str | None]) -> None:
+    for line in stream:
+        lines.put(line.rstrip("\n"))
+    lines.put(None)
+
+
+def _next(lines: queue.Queue[str | None]) -> str | None:
+    """The next line, "" when none came for a moment, None at the end."""
+    try:
+        return lines.get(timeout=_POLL)
+    except queue.Empty:
+        return ""

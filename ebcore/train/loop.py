@@ -1,0 +1,211 @@
+"""The training loop: one step of the policy, on one process of a group."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ebcore.data.loader import Batch, open_split
+from ebcore.files import atomic_write
+from ebcore.methods.ebconv import STEPS, start_model
+from ebcore.models.checkpoint import save_model
+from ebcore.train.distributed import Group
+from ebcore.train.finite import check_finite
+from ebcore.train.job import FINAL, RESULT, Job
+from ebcore.train.log import RunLog
+from ebcore.train.mixup import mixup
+from ebcore.train.precision import mixed_precision
+from ebcore.train.schedule import learning_rate
+from ebcore.train.signals import StopRequest
+from ebcore.train.state import restore_state, save_state
+from ebcore.train.validate import validate
+from ebcore.workspace import BETON
+
+_LOG_EVERY = 10  # steps
+
+
+class Stopped(Exception):
+    """Training left on request, after a checkpoint."""
+
+
+class Trainer:
+    """Trains a job's network to the end, from the newest state in its run directory.
+
+    An interrupted run ends in the same bytes as an unbroken one: data order, augmentation and
+    mixup are functions of (seed, epoch or step, sample), and everything else is in the state.
+    """
+
+    def __init__(self, job: Job, group: Group, stop: StopRequest) -> None:
+        self.job, self.group, self.stop = job, group, stop
+        self.train = job.params.train(job.stage)
+        self.images, self.validation = self._open("train"), self._open("val")
+        self.classes = len(self.images.classes)
+        self.model = start_model(STEPS[job.stage], job.params, job.experts, self.classes)
+        self.model.to(group.device)
+        self.optimizer = torch.optim.Adam(
+            self.model.parameters(), weight_decay=self.train.weight_decay, fused=True
+        )
+        self.autocast, self.scaler = mixed_precision(job.params.amp, group.device)
+        self.progress: dict[str, Any] = {"epoch": 0, "batch": 0, "seconds": 0.0, "curve": []}
+        self.step = 0
+        # Loss, right answers and samples of this process in this epoch.
+        self.sums = torch.zeros(3, dtype=torch.float64, device=group.device)
+
+    def run(self) -> None:
+        """Trains what is left; writes the network and its curve into the run directory.
+
+        Raises:
+            Stopped: a stop was asked for; the state is saved.
+            InputError: a number became non-finite, or a file is bad.
+        """
+        resumed = self._restore()
+        self.log = RunLog(self.job.folder, self.step) if self.group.leads else None
+        steps = self.images.batches_per_epoch * self.train.epochs
+        self._record("start", steps=steps, resumed=resumed)
+        self.model.train()
+        self.replica: nn.Module = self.model
+        if self.group.world > 1:
+            self.replica = DistributedDataParallel(self.model, gradient_as_bucket_view=True)
+        self.saved_at = self.counted_at = time.monotonic()
+        while self.progress["epoch"] < self.train.epochs:
+            self._epoch(self.progress["epoch"])
+        self._finish()
+        self._record("end", steps=steps)
+
+    def _epoch(self, epoch: int) -> None:
+        for batch in self.images.epoch(epoch, self.progress["batch"]):
+            self._train_step(epoch, batch)
+            self.progress["batch"] += 1
+            self.step += 1
+            self._between_steps()
+        loss, right, seen = self.group.total(self.sums.tolist())
+        self.group.broadcast_buffers(self.model)
+        scores = validate(self.model, self.validation, self.group, self.autocast)
+        row = {"train_loss": loss / seen, "train_top1": 100 * right / seen, **scores}
+        row["lr"] = self.lr
+        self.sums.zero_()
+        self.progress |= {"epoch": epoch + 1, "batch": 0}
+        self.progress["curve"].append({"epoch": epoch + 1, **row})
+        self._record("epoch", **row)
+        self._say(
+            f"epoch {epoch + 1}/{self.train.epochs}: loss {row['train_loss']:.4f}, "
+            f"train {row['train_top1']:.2f} %, val {row['val_top1']:.2f} % top-1"
+        )
+        self._save()
+
+    def _train_step(self, epoch: int, batch: Batch) -> None:
+        self.lr = learning_rate(self.train, self.step / self.images.batches_per_epoch)
+        for options in self.optimizer.param_groups:
+            options["lr"] = self.lr
+        images, targets = mixup(
+            batch.images,
+            batch.labels,
+            self.classes,
+            alpha=self.train.mixup,
+            seed=self.job.params.seed,
+            step=self.step,
+            rank=self.group.rank,
+        )
+        with self.autocast:
+            logits = self.replica(images)
+            loss = F.cross_entropy(logits, targets)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        if not self.scaler.is_enabled():  # the scaler leaves such updates out itself
+            check_finite(self.model, loss, self.step, epoch, batch.indices)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.loss = loss.detach()
+        right = (logits.argmax(1) == batch.labels).sum()
+        self.sums += torch.stack([self.loss * len(images), right, right.new_tensor(len(images))])
+
+    def _between_steps(self) -> None:
+        if self.step % _LOG_EVERY == 0 and self.group.leads:
+            self._record("step", loss=self.loss.item(), lr=self.lr)
+        due = time.monotonic() - self.saved_at > self.job.params.checkpoint_seconds
+        stop, due = self.group.any([bool(self.stop), due])
+        if stop or due:
+            self._save()
+        if stop:
+            raise Stopped
+
+    def _save(self) -> None:
+        """Rank 0 writes a state; all processes take part."""
+        rows = self.group.gather(self.sums.tolist())
+        self._count_time()
+        progress = {**self.progress, "sums": rows, "scaler": self.scaler.state_dict()}
+        if self.group.leads:
+            save_state(self.job.folder, self.step, self.model, self.optimizer, progress)
+            self._record("checkpoint")
+        self.saved_at = time.monotonic()
+
+    def _restore(self) -> bool:
+        progress, damaged = restore_state(self.job.folder, self.model, self.optimizer)
+        for text in damaged:
+            self._say(f"damaged checkpoint left out: {text}")
+        if progress is None:
+            return False
+        self.step = progress.pop("step")
+        self.scaler.load_state_dict(progress.pop("scaler"))
+        self.sums += self.sums.new_tensor(progress.pop("sums")[self.group.rank])
+        self.progress = progress
+        self._say(f"goes on from epoch {progress['epoch']}, step {self.step}")
+        return True
+
+    def _finish(self) -> None:
+        if not self.group.leads:
+            return
+        self._count_time()
+        result = {
+            "curve": self.progress["curve"],
+            "seconds": self.progress["seconds"],
+            "images": self.step * self.train.batch_size,
+        }
+        with atomic_write(self.job.folder / RESULT) as file:
+            json.dump(result, file)
+        manifest, data = self.images.manifest, self.job.params.data
+        # Nothing here changes from run to run: equal training gives an equal file.
+        metadata = {
+            "stage": self.job.stage,
+            "classes": self.images.classes,
+            "mean": list(manifest.mean),
+            "std": list(manifest.std),
+            "image_size": data.image_size,
+            "resize": data.resize,
+            "data_sha256": self.job.data_sha256,
+            "fingerprint": self.job.fingerprint,
+        }
+        save_model(self.job.folder / FINAL, self.model, metadata)
+
+    def _open(self, split: Any) -> Any:
+        params, group = self.job.params, self.group
+        return open_split(
+            BETON,
+            split,
+            params.data,
+            batch_size=self.train.batch_size // group.world,
+            seed=params.seed,
+            rank=group.rank,
+            world=group.world,
+            device=group.device,
+            threads=group.threads,
+        )
+
+    def _count_time(self) -> None:
+        now = time.monotonic()
+        self.progress["seconds"] += now - self.counted_at
+        self.counted_at = now
+
+    def _record(self, event: str, **values: Any) -> None:
+        if self.log is not None:
+            self.log.write(event, self.step, self.progress["epoch"], **values)
+
+    def _say(self, text: str) -> None:
+        if self.group.leads:
+            print(text, flush=True)

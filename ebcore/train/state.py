@@ -1,0 +1,72 @@
+"""What a training run needs to go on: saved in its run directory, the two newest kept."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ebcore.checkpoint import load_checkpoint, save_checkpoint
+from ebcore.errors import InputError
+
+_KEEP = 2
+_NAME = re.compile(r"state-(\d+)\.safetensors")
+
+
+def save_state(
+    folder: Path,
+    step: int,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: dict[str, Any],
+) -> None:
+    """Writes model, optimizer and `progress` after `step` steps, then drops older states."""
+    tensors: dict[str, Tensor] = {f"model.{k}": v for k, v in model.state_dict().items()}
+    for index, values in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{key}": value for key, value in values.items()}
+    save_checkpoint(folder / f"state-{step:09d}.safetensors", tensors, {**progress, "step": step})
+    for old in _states(folder)[:-_KEEP]:
+        old.unlink()
+
+
+def restore_state(
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[dict[str, Any] | None, list[str]]:
+    """Loads the newest undamaged state into model and optimizer.
+
+    Returns:
+        Its progress (None where there is none), and what was found damaged.
+    """
+    damaged = []
+    for path in reversed(_states(folder)):
+        try:
+            tensors, progress = load_checkpoint(path)
+        except InputError as error:
+            damaged.append(str(error))
+            continue
+        model.load_state_dict(_part(tensors, "model."))
+        content = optimizer.state_dict()
+        content["state"] = {}
+        for name, value in _part(tensors, "optimizer.").items():
+            index, key = name.split(".", 1)
+            content["state"].setdefault(int(index), {})[key] = value
+        optimizer.load_state_dict(content)
+        return progress, damaged
+    return None, damaged
+
+
+def drop_states(folder: Path) -> None:
+    """Removes the states of a run that is done."""
+    for path in _states(folder):
+        path.unlink()
+
+
+def _states(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("state-*") if _NAME.fullmatch(path.name))
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -1,0 +1,49 @@
+"""Where the pipeline's files are, relative to the folder it runs in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+CHECKPOINTS, METRICS, PLOTS = Path("checkpoints"), Path("metrics"), Path("plots")
+PACKED, EVALUATION, REPORT = Path("packed"), Path("evaluation"), Path("report")
+BETON = Path("data/beton")
+
+_SHARED_STAGE = "train_one"  # the one step that all expert counts share
+
+
+def branch(stage: str, experts: int) -> str:
+    """File stem of a stage's output: "train_one", or "train_binary-4"."""
+    return stage if stage == _SHARED_STAGE else f"{stage}-{experts}"
+
+
+def checkpoint_file(stage: str, experts: int) -> Path:
+    return CHECKPOINTS / f"{branch(stage, experts)}.safetensors"
+
+
+def metrics_file(stage: str, experts: int) -> Path:
+    return METRICS / f"{branch(stage, experts)}.json"
+
+
+def curve_file(stage: str, experts: int) -> Path:
+    return PLOTS / f"{branch(stage, experts)}.csv"
+
+
+def packed_file(experts: int) -> Path:
+    return PACKED / f"ebconv-{experts}.ebp"
+
+
+def evaluation_file(experts: int) -> Path:
+    return EVALUATION / f"{experts}.safetensors"
+
+
+def main_checkout() -> Path:
+    """The checkout that holds .runs/, mlflow.db and .prefect/.
+
+    `dvc exp run --temp` and queued experiments work in copies under .dvc/tmp/exps; their progress
+    and records belong to the checkout around them.
+    """
+    here = Path.cwd().resolve()
+    for folder in here.parents:
+        if folder.parts[-3:] == (".dvc", "tmp", "exps"):
+            return folder.parents[2]
+    return here

@@ -1,0 +1,75 @@
+"""`make repro`: brings every stage up to date, watched by a Prefect server; says what came out."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import nullcontext
+from pathlib import Path
+
+from ebcore.errors import exit_on_input_error
+from ebcore.params import Params, load_params
+from ebcore.workspace import REPORT
+from flows.environment import leave_with_parent
+from flows.server import prefect_server, running_server
+from flows.stage import ERROR_FILE
+from flows.summary import results_table
+
+_DVC = [sys.executable, "-m", "dvc"]
+
+
+def main() -> int:
+    """Returns the exit code: 0, or 1 with the failing stage's error as the last line."""
+    with exit_on_input_error():
+        params = load_params()
+        if _up_to_date():
+            print("Every stage is up to date.")
+        elif code := _reproduce():
+            return code
+    _say_results(params)
+    return 0
+
+
+def _up_to_date() -> bool:
+    return subprocess.run([*_DVC, "status", "--quiet"]).returncode == 0
+
+
+def _reproduce() -> int:
+    server = running_server()
+    with (
+        nullcontext(server) if server else prefect_server() as url,
+        tempfile.NamedTemporaryFile("r", encoding="utf-8") as error,
+    ):
+        print(f"Stages and their logs: {url.removesuffix('/api')}/runs", flush=True)
+        code = _run_dvc(url, error.name)
+        reason = error.read()
+    if code and reason:
+        print(reason, file=sys.stderr)
+    return 1 if code else 0
+
+
+def _run_dvc(url: str, error_file: str) -> int:
+    parent = os.getpid()
+    process = subprocess.Popen(
+        [*_DVC, "repro"],
+        env={**os.environ, "PREFECT_API_URL": url, ERROR_FILE: error_file},
+        preexec_fn=lambda: leave_with_parent(parent),
+    )
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # DVC has it too, and lets its stage end
+    return process.wait()
+
+
+def _say_results(params: Params) -> None:
+    print()
+    print(results_table(params))
+    print()
+    print(f"Report:   {Path(REPORT / 'index.html').resolve()}")
+    print("Compare:  make ui   (Prefect: stages and logs; MLflow: curves by expert count)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

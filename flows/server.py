@@ -1,0 +1,132 @@
+"""A local Prefect server: found if one runs for this checkout, else started and stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ebcore.errors import InputError
+from ebcore.files import atomic_write
+from flows.environment import leave_with_parent
+
+HOST = "127.0.0.1"
+_START_SECONDS = 120  # a first start makes the database
+_STOP_SECONDS = 15
+
+
+def free_port(preferred: int) -> int:
+    """`preferred` if nothing listens there, else any free port."""
+    for port in (preferred, 0):
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((HOST, port))
+            return int(probe.getsockname()[1])
+    raise InputError(HOST, "no free port", "Stop a server that is no longer needed.")
+
+
+def answers(url: str, seconds: float = 2.0) -> bool:
+    """Whether an HTTP GET of `url` succeeds."""
+    try:
+        with urllib.request.urlopen(url, timeout=seconds):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def running_server() -> str | None:
+    """The API address of the Prefect server to use, None if there is none.
+
+    `PREFECT_API_URL` if the user has set it, else the server that `make ui` or `make repro`
+    noted in `PREFECT_HOME`, if it still answers.
+    """
+    if url := os.environ.get("PREFECT_API_URL"):
+        return url
+    try:
+        url = str(json.loads(_note().read_text())["url"])
+    except (OSError, ValueError, KeyError):
+        return None
+    return url if answers(f"{url}/health") else None
+
+
+def start_process(command: list[str], log: Path, **settings: str) -> subprocess.Popen[bytes]:
+    """Starts a server that outlives Ctrl-C in this terminal but not this process."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    parent = os.getpid()
+    with open(log, "ab") as output:
+        return subprocess.Popen(
+            command,
+            env={**os.environ, **settings},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=lambda: leave_with_parent(parent),
+        )
+
+
+def stop_process(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM, and SIGKILL to its session if that does not end it."""
+    process.terminate()
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def wait_until_answers(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    """Waits for a server that was just started.
+
+    Raises:
+        InputError: it ended or stays silent.
+    """
+    deadline = time.monotonic() + _START_SECONDS
+    while not answers(url):
+        if process.poll() is not None:
+            raise InputError(url, f"the server ended with code {process.returncode}", f"See {log}.")
+        if time.monotonic() > deadline:
+            stop_process(process)
+            raise InputError(url, f"no answer in {_START_SECONDS} s", f"See {log}.")
+        time.sleep(0.1)
+
+
+@contextmanager
+def prefect_server(port: int = 4200) -> Iterator[str]:
+    """Runs a Prefect server for the length of the block; yields its API address."""
+    port = free_port(port)
+    url, log = f"http://{HOST}:{port}/api", _home() / "server.log"
+    process = start_process(
+        [sys.executable, "-m", "prefect", "server", "start"],
+        log,
+        # the page asks the host and port of these settings, not those of the command line
+        PREFECT_SERVER_API_HOST=HOST,
+        PREFECT_SERVER_API_PORT=str(port),
+    )
+    try:
+        wait_until_answers(process, f"{url}/health", log)
+        with atomic_write(_note()) as note:
+            json.dump({"url": url, "pid": process.pid}, note)
+        yield url
+    finally:
+        with suppress(FileNotFoundError):
+            _note().unlink()
+        stop_process(process)
+
+
+def _home() -> Path:
+    return Path(os.environ["PREFECT_HOME"])
+
+
+def _note() -> Path:
+    return _home() / "server.json"

@@ -1,0 +1,164 @@
+"""A stage of dvc.yaml as a Prefect flow; whichever door it is started by, DVC knows its result.
+
+`dvc repro` runs `python -m flows.<stage>`, which makes a flow run and does the work in its own
+process. A run that something else starts (a person, the Prefect page) asks DVC for the stage
+instead, and the process DVC then starts does the work without a flow run of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from inspect import signature
+from pathlib import Path
+from typing import Any, NoReturn
+
+from prefect import Flow, get_client, get_run_logger
+from prefect.context import FlowRunContext
+from prefect.exceptions import ObjectNotFound, TerminationSignal
+from prefect.flow_engine import run_flow
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Failed, Pending, State
+
+from ebcore.errors import EXIT_CODE, InputError
+from ebcore.params import Params, load_params
+from flows.progress import Progress
+from flows.server import running_server
+from flows.tracking import Tracker
+
+INNER = "EBCORE_INNER"  # set for a process whose flow run is that of its caller
+ERROR_FILE = "EBCORE_ERROR_FILE"  # where `make repro` looks for a failing stage's last line
+_ERROR = "error: "
+_TERMINATED = 128 + signal.SIGTERM
+_LEAVE_SECONDS = 60  # for workers to write a checkpoint
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of dvc.yaml.
+
+    Args:
+        name: as in dvc.yaml.
+        body: does the work; returns metrics.
+        item: what follows `@` in the stage's address.
+        experts: number of experts, for a stage of one branch.
+        parameters: top-level keys of params.yaml that its MLflow run shows.
+        artifacts: small files that its MLflow run keeps.
+    """
+
+    name: str
+    body: Callable[[StageRun], Mapping[str, Any] | None]
+    item: str | int | None = None
+    experts: int | None = None
+    parameters: tuple[str, ...] = ()
+    artifacts: tuple[str, ...] = ()
+
+    @property
+    def address(self) -> str:
+        """The stage's name for DVC, for example `train_experts@4`."""
+        return self.name if self.item is None else f"{self.name}@{self.item}"
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """What a body gets: parameters, and where its lines and records go."""
+
+    params: Params
+    on_line: Callable[[str], None]
+    on_record: Callable[[dict[str, Any]], None]
+
+
+def perform(stage: Stage) -> State[None] | None:
+    """Does the stage's work if DVC asks for it, else asks DVC for the stage."""
+    if os.environ.get("DVC_STAGE") != stage.address:
+        return _ask_dvc(stage.address)
+    try:
+        _work(stage)
+    except InputError as error:  # a state, not an exception: Prefect would print a traceback
+        return Failed(message=f"{_ERROR}{error}")
+    return None
+
+
+def main(flow: Flow[..., Any]) -> NoReturn:
+    """Runs a stage's flow in this process; the exit code says how its run ended."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
+    names = list(signature(flow.fn).parameters)
+    if len(sys.argv) - 1 != len(names):
+        usage = " ".join([f"python -m flows.{flow.name}", *map(str.upper, names)])
+        _leave(f"{_ERROR}flows.{flow.name}: got {sys.argv[1:]}. Use: {usage}", EXIT_CODE)
+    parameters = flow.validate_parameters(dict(zip(names, sys.argv[1:], strict=True)))
+    try:
+        state = flow.fn(**parameters) if INNER in os.environ else _flow_run(flow, parameters)
+    except TerminationSignal:  # Prefect has set the run to CRASHED
+        sys.exit(_TERMINATED)
+    if state is None or state.is_completed():
+        sys.exit(0)
+    message = state.message or state.name or "failed"
+    if message.startswith(_ERROR):
+        _leave(message, EXIT_CODE)
+    address = "@".join([flow.name, *map(str, parameters.values())])
+    _leave(f"{_ERROR}{address}: {message} The traceback is above.", 1)
+
+
+def _flow_run(flow: Flow[..., Any], parameters: dict[str, Any]) -> Any:
+    """A run of the deployment `<flow>/local` where there is one: the page can restart those."""
+    url = running_server()
+    with temporary_settings({PREFECT_API_URL: url} if url else {}):
+        with get_client(sync_client=True) as client:
+            try:
+                deployment = client.read_deployment_by_name(f"{flow.name}/local")
+            except ObjectNotFound:
+                return run_flow(flow, parameters=parameters, return_type="state")
+            run = client.create_flow_run_from_deployment(
+                deployment.id, parameters=parameters, state=Pending()
+            )
+        return run_flow(flow, flow_run=run, parameters=parameters, return_type="state")
+
+
+def _work(stage: Stage) -> None:
+    params = load_params()
+    log = get_run_logger().info if FlowRunContext.get() else print
+    with Tracker(stage, params) as tracker, Progress(stage.address) as progress:
+
+        def on_record(record: dict[str, Any]) -> None:
+            progress.show(record)
+            tracker.record(record)
+
+        metrics = stage.body(StageRun(params, log, on_record))
+        tracker.finish(metrics or {})
+
+
+def _ask_dvc(address: str) -> State[None] | None:
+    """Runs `dvc repro` for one stage, its output copied to this flow run's log."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro", "--single-item", address],
+        env={**os.environ, INNER: "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    reason = None
+    try:
+        for line in map(str.rstrip, process.stdout):
+            print(line)
+            reason = line if line.startswith(_ERROR) else reason
+    finally:
+        if process.poll() is None:  # interrupted: the stage's process leaves with DVC
+            process.terminate()
+            process.communicate(timeout=_LEAVE_SECONDS)
+    if process.wait() == 0:
+        return None
+    return Failed(message=reason or f"{_ERROR}dvc repro -s {address}: exit {process.returncode}")
+
+
+def _leave(message: str, code: int) -> NoReturn:
+    """Ends with `message` as the last line, also for `make repro`, which DVC's lines would hide."""
+    if path := os.environ.get(ERROR_FILE):
+        Path(path).write_text(message, encoding="utf-8")
+    print(message, file=sys.stderr, flush=True)
+    sys.exit(code)

@@ -1,0 +1,141 @@
+"""BinaryConv2d: values one can check by hand, and its place in a network."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ebcore.binarize import hard_sign
+from ebcore.layers import BinaryConv2d
+
+
+def test_zero_padding_contributes_nothing() -> None:
+    conv = BinaryConv2d(1, 1, 3, padding=1)
+    with torch.no_grad():
+        conv.weight.fill_(0.3)  # sign +1
+    out = conv(torch.full((1, 1, 3, 3), 0.7))
+    # Every tap inside the image is (+1)(+1); corners see 4 taps, edges 6, the middle 9.
+    assert out[0, 0].tolist() == [[4, 6, 4], [6, 9, 6], [4, 6, 4]]
+
+
+def test_sign_of_zero_counts_as_plus_one_in_inputs_and_weights() -> None:
+    conv = BinaryConv2d(2, 1, 1)
+    with torch.no_grad():
+        conv.weight.copy_(torch.tensor([0.0, -0.0]).view(1, 1, 2, 1, 1))
+    assert conv(torch.zeros(1, 2, 1, 1)).item() == 2
+    assert conv(torch.tensor([-0.0, -3.0]).view(1, 2, 1, 1)).item() == 0
+
+
+def test_alpha_scales_each_output_channel() -> None:
+    conv = BinaryConv2d(1, 2, 1)
+    with torch.no_grad():
+        conv.weight.copy_(torch.tensor([1.0, -1.0]).view(1, 2, 1, 1, 1))
+        conv.alpha.copy_(torch.tensor([0.5, 2.0]))
+    assert conv(torch.tensor([[[[0.1]]]])).flatten().tolist() == [0.5, -2.0]
+
+
+def test_each_sample_gets_the_expert_its_pooled_real_input_chooses() -> None:
+    conv = BinaryConv2d(1, 1, 1, experts=2)
+    assert conv.gate is not None
+    with torch.no_grad():
+        conv.weight.copy_(torch.tensor([1.0, -1.0]).view(2, 1, 1, 1, 1))
+        conv.gate.linear.weight.copy_(torch.tensor([[1.0], [-1.0]]))
+        conv.gate.linear.bias.zero_()
+    conv.record = True
+    # Mean 0.5 chooses expert 0; mean -0.5, with a positive pixel among them, expert 1.
+    x = torch.tensor([[0.2, 0.8], [0.5, -1.5]]).view(2, 1, 1, 2)
+    assert conv(x).view(2, 2).tolist() == [[1, 1], [-1, 1]]
+    assert conv.last_expert is not None
+    assert conv.last_expert.tolist() == [0, 1]
+
+
+def test_state_switches_what_is_binary() -> None:
+    conv = BinaryConv2d(1, 1, 1)
+    with torch.no_grad():
+        conv.weight.fill_(-0.25)
+    x = torch.tensor([[[[0.5]]]])
+    results = {}
+    for inputs in (False, True):
+        for weights in (False, True):
+            conv.binary_input, conv.binary_weight = inputs, weights
+            results[inputs, weights] = conv(x).item()
+    assert results == {
+        (False, False): -0.125,
+        (False, True): -0.5,
+        (True, False): -0.25,
+        (True, True): -1.0,
+    }
+
+
+def test_se_multiplies_by_a_factor_from_the_pooled_input() -> None:
+    conv = BinaryConv2d(2, 2, 1, se=True, se_ratio=2)
+    assert conv.se is not None
+    with torch.no_grad():
+        conv.weight.fill_(1.0)
+        conv.se.reduce.weight.copy_(torch.tensor([[1.0, 1.0]]))
+        conv.se.expand.weight.copy_(torch.tensor([[1.0], [-1.0]]))
+    out = conv(torch.tensor([1.0, 2.0]).view(1, 2, 1, 1))
+    factors = torch.sigmoid(torch.tensor([3.0, -3.0]))
+    torch.testing.assert_close(out.flatten(), 2 * factors)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    groups=st.sampled_from([1, 2, 4]),
+    ins=st.integers(1, 5),
+    outs=st.integers(1, 5),
+    kernel=st.sampled_from([1, 3]),
+    stride=st.integers(1, 2),
+    experts=st.integers(1, 3),
+)
+def test_shapes_and_values_equal_a_convolution_of_signs(
+    groups: int, ins: int, outs: int, kernel: int, stride: int, experts: int
+) -> None:
+    torch.manual_seed(0)
+    padding = kernel // 2
+    conv = BinaryConv2d(
+        ins * groups,
+        outs * groups,
+        kernel,
+        stride=stride,
+        padding=padding,
+        groups=groups,
+        experts=experts,
+    )
+    conv.record = True
+    x = torch.randn(3, ins * groups, 7, 6)
+    out = conv(x)
+    assert conv.last_expert is not None
+    for i, k in enumerate(conv.last_expert.tolist()):
+        expected = F.conv2d(
+            hard_sign(x[i : i + 1]), hard_sign(conv.weight[k]), None, stride, padding, 1, groups
+        )
+        assert torch.equal(out[i : i + 1], expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_keeps_the_convolutions_exact(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    conv = BinaryConv2d(8, 4, 3, padding=1, experts=2)
+    x = torch.randn(4, 8, 5, 5)
+    with torch.autocast("cpu", dtype):
+        half = conv(x)
+    # Sums of at most 72 signs are exact in half precision.
+    assert torch.equal(half.float(), conv(x))
+
+
+def test_it_compiles_without_graph_breaks() -> None:
+    torch.manual_seed(0)
+    conv = BinaryConv2d(4, 4, 3, padding=1, experts=2)
+    x = torch.randn(3, 4, 5, 5)
+    compiled = torch.compile(conv, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), conv(x))
+
+
+@pytest.mark.parametrize(
+    "options", [{"in_channels": 3, "groups": 2}, {"in_channels": 4, "experts": 0}]
+)
+def test_impossible_shapes_are_refused(options: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=r"groups|experts"):
+        BinaryConv2d(**{"out_channels": 4, "kernel_size": 3, **options})  # type: ignore[arg-type]

@@ -1,0 +1,127 @@
+"""Small made-up results in the pipeline's layout."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from ebcore.checkpoint import save_checkpoint
+from ebcore.measure.benchmark import COLUMNS
+from ebcore.measure.usage import usage_counts, usage_rows, write_usage
+from ebcore.params import TRAINING_STAGES, Params, load_params
+from ebcore.workspace import branch, curve_file, evaluation_file, metrics_file
+
+PARAMS = Path(__file__).parents[2] / "params" / "digits.yaml"
+CLASSES = [f"digit {i}" for i in range(10)]
+LAYERS = [f"stages.{s}.0.{u}.conv" for s in range(4) for u in range(3)]
+IMAGES, EPOCHS = 60, 5
+
+
+def params_for(experts: list[int]) -> Params:
+    return load_params(PARAMS).model_copy(update={"experts": experts})
+
+
+def write_branch(experts: int) -> None:
+    """Writes every file the report reads for one expert count, into the current folder."""
+    for stage in TRAINING_STAGES:
+        _write_training(stage, experts)
+    _write_json(
+        "pack",
+        experts,
+        {
+            "file_bytes": 21_000 + 4_000 * experts,
+            "float_bytes": 410_000 * experts,
+            "ratio": 410_000 * experts / (21_000 + 4_000 * experts),
+            "bops": 5.4e6,
+            "flops": 4.1e5,
+            "binary_parameters": 100_000.0 * experts,
+            "real_parameters": 9_000.0,
+        },
+    )
+    _write_benchmark(experts)
+    _write_evaluation(experts)
+
+
+def _write_training(stage: str, experts: int) -> None:
+    top1 = 95.0 + experts / 4 - (1 if stage == "train_binary" else 0)
+    metrics = {"top1": top1, "top5": 99.9, "loss": 0.1, "train_loss": 0.05, "epochs": EPOCHS}
+    extra = {"seconds": 12.0, "images_per_second": 1500.0, "best_top1": top1 + 0.25}
+    _write_json(stage, experts, {**metrics, **extra})
+    rows = [
+        {
+            "epoch": epoch,
+            "train_loss": 2 / epoch,
+            "train_top1": top1 - 30 / epoch,
+            "val_loss": 2.2 / epoch,
+            "val_top1": top1 - 40 / epoch,
+            "val_top5": 99.0,
+            "lr": 0.001,
+        }
+        for epoch in range(1, EPOCHS + 1)
+    ]
+    _write_csv(f"{branch(stage, experts)}.csv", list(rows[0]), rows)
+
+
+def _write_benchmark(experts: int) -> None:
+    times = {"packed_ms": 0.08, "fp32_ms": 0.92, "int8_ms": 0.31}
+    ratios = {"speedup_fp32": 11.5, "speedup_int8": 3.9, "threads": 1, "batch_size": 1}
+    spread = {f"{name}_{end}_ms": 0.1 for name in ("packed", "fp32", "int8") for end in ("low", "high")}
+    _write_json("benchmark", experts, {**times, **spread, **ratios})
+    rows = []
+    for case in ["network", *LAYERS]:
+        row = dict.fromkeys(COLUMNS, "")
+        row.update({"case": case, "kind": "network" if case == "network" else "layer"})
+        row.update({k: str(v) for k, v in {**times, **spread, **ratios}.items()})
+        row.update({"shape": "32-64 3x3/2 16x16", "experts": str(experts), "cpu": "Test CPU"})
+        rows.append(row)
+    _write_csv(f"benchmark-{experts}.csv", list(COLUMNS), rows)
+
+
+def _write_evaluation(experts: int) -> None:
+    random = torch.Generator().manual_seed(experts)
+    labels = torch.arange(IMAGES) * 10 // IMAGES
+    layers = LAYERS if experts > 1 else []
+    chosen = torch.randint(experts, (IMAGES, len(layers)), generator=random)
+    features = torch.randn(IMAGES, 12, generator=random) + labels[:, None]
+    tensors = {"features": features, "labels": labels, "experts": chosen}
+    meta = {"layers": layers, "classes": CLASSES, "data_sha256": "0" * 64}
+    save_checkpoint(evaluation_file(experts), tensors, meta)
+    counts = usage_counts(chosen, labels, experts, len(CLASSES))
+    write_usage(curve_file("evaluate-usage", experts), usage_rows(counts, layers, CLASSES))
+    accuracies = {"packed_top1": 96.5, "packed_top5": 100.0, "pytorch_top1": 96.5}
+    agreement = {"listed_images": 1, "listed_percent": 100 / IMAGES, "max_logit_error": 3e-7}
+    rest = {"pytorch_top5": 100.0, "images": IMAGES, "gate_entropy": 1.2}
+    _write_json("evaluate", experts, {**accuracies, **agreement, **rest})
+
+
+def _write_json(stage: str, experts: int, content: dict[str, float]) -> None:
+    path = metrics_file(stage, experts)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def _write_csv(name: str, columns: list[str], rows: list[dict[str, object]]) -> None:
+    path = Path("plots") / name
+    path.parent.mkdir(exist_ok=True)
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.fixture
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[int]], Params]:
+    """`results([1, 4])` writes these counts' files into a folder of its own and enters it."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(experts: list[int]) -> Params:
+        for count in experts:
+            write_branch(count)
+        return params_for(experts)
+
+    return write

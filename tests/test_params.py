@@ -1,0 +1,78 @@
+"""params.yaml is checked whole before anything starts."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ebcore.errors import InputError
+from ebcore.params import load_params, parse_params
+
+ROOT = Path(__file__).parents[1]
+
+
+def edited(key: str, value: Any) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((ROOT / "params" / "digits.yaml").read_text())
+    section = content
+    *path, last = key.split(".")
+    for part in path:
+        section = section[part]
+    section[last] = value
+    return content
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "params").glob("*.yaml")), ids=lambda f: f.stem)
+def test_every_profile_is_valid_and_knows_its_name(file: Path) -> None:
+    assert load_params(file).profile == file.stem
+
+
+def test_the_active_parameters_are_the_default_profile() -> None:
+    assert load_params(ROOT / "params.yaml") == load_params(ROOT / "params" / "digits.yaml")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "parts"),
+    [
+        ("experts", [0], ["experts.0", "value 0", "greater than or equal to 1"]),
+        ("experts", [2, 2], ["experts", "twice"]),
+        ("experts", [], ["experts", "at least 1 item"]),
+        ("colour", 1, ["colour", "unknown parameter", "Allowed here", "experts"]),
+        ("train_one.epoch", 3, ["train_one.epoch", "unknown parameter", "epochs"]),
+        ("train_binary.epochs", -3, ["train_binary.epochs", "-3", "greater than or equal to 1"]),
+        ("train_one.lr", 0, ["train_one.lr", "0", "greater than 0"]),
+        ("train_one.milestones", [5, 3], ["train_one", "must increase"]),
+        ("model.spec", "1262", ["model.spec", "1262"]),
+        ("model.stem", "huge", ["model.stem", "huge", "efficient"]),
+        ("workers", 3, ["batch_size must be a multiple of workers"]),
+        ("prepare.page_size", 100000, ["prepare.page_size", "power of two"]),
+        ("data.resize", 8, ["data", "at least image_size"]),
+    ],
+)
+def test_a_bad_value_is_named_with_what_is_allowed(key: str, value: Any, parts: list[str]) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_params(edited(key, value), "params.yaml")
+    text = str(caught.value)
+    assert text.startswith("params.yaml: ") and "\n" not in text
+    for part in parts:
+        assert part in text
+
+
+def test_a_missing_parameter_is_named() -> None:
+    content = edited("seed", 0)
+    del content["data"]["image_size"]
+    with pytest.raises(InputError, match=r"data\.image_size: missing"):
+        parse_params(content, "params.yaml")
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1", ""])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"params\.yaml"):
+        load_params(path)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="ebcore profile use"):
+        load_params(tmp_path / "params.yaml")
