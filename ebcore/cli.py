@@ -132,8 +132,8 @@ def bench(
     csv: Annotated[Path | None, typer.Option(help="Also write the rows to this file.")] = None,
 ) -> None:
     """Time the packed network against PyTorch fp32 and int8, per layer and whole."""
-    from ebcore.measure.benchmark import COLUMNS, benchmark
-    from ebcore.measure.rows import write_rows
+    from ebcore.measure.benchmark import benchmark
+    from ebcore.measure.rows import COLUMNS, write_rows
     from ebcore.tables import benchmark_table, show
 
     rows = benchmark(

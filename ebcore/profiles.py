@@ -48,7 +48,7 @@ def use_profile(name: str, *, force: bool = False) -> None:
         raise InputError(
             ACTIVE,
             "holds edits that no profile has",
-            f"Keep them as a profile (cp {ACTIVE} {FOLDER}/NAME.yaml), or add --force to drop them.",
+            f"Keep them as a profile (cp {ACTIVE} {FOLDER}/NAME.yaml), or drop them by --force.",
         )
     with atomic_write(ACTIVE, "wb") as file:
         file.write(source.read_bytes())

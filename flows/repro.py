@@ -10,6 +10,8 @@ import tempfile
 from contextlib import nullcontext
 from pathlib import Path
 
+from rich.console import Console
+
 from ebcore.errors import exit_on_input_error
 from ebcore.params import Params, load_params
 from ebcore.workspace import REPORT
@@ -65,7 +67,7 @@ def _run_dvc(url: str, error_file: str) -> int:
 
 def _say_results(params: Params) -> None:
     print()
-    print(results_table(params))
+    Console().print(results_table(params))
     print()
     print(f"Report:   {Path(REPORT / 'index.html').resolve()}")
     print("Compare:  make ui   (Prefect: stages and logs; MLflow: curves by expert count)")

@@ -7,6 +7,7 @@ instead, and the process DVC then starts does the work without a flow run of its
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -160,5 +161,6 @@ def _leave(message: str, code: int) -> NoReturn:
     """Ends with `message` as the last line, also for `make repro`, which DVC's lines would hide."""
     if path := os.environ.get(ERROR_FILE):
         Path(path).write_text(message, encoding="utf-8")
+    logging.getLogger("prefect").setLevel(logging.ERROR)  # "Stopping temporary server" comes after
     print(message, file=sys.stderr, flush=True)
     sys.exit(code)

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-from tabulate import tabulate
+from rich.table import Table
 
 from ebcore.params import TRAINING_STAGES, Params
 from ebcore.workspace import metrics_file
 
 
-def results_table(params: Params) -> str:
-    """One row per expert count; accuracies in percent."""
-    headers = ["experts", *(f"{stage} top-1" for stage in TRAINING_STAGES), "packed kB", "smaller"]
-    return tabulate([_row(experts) for experts in params.experts], headers, floatfmt=".2f")
-
-
-def _row(experts: int) -> list[float]:
-    accuracies = [_metrics(stage, experts)["top1"] for stage in TRAINING_STAGES]
-    pack = _metrics("pack", experts)
-    return [experts, *accuracies, pack["bytes"] / 1000, pack["ratio"]]
+def results_table(params: Params) -> Table:
+    """One row per expert count: validation top-1 after each training step, and the packed file."""
+    table = Table("experts", title="Validation top-1 in percent", title_justify="left")
+    for heading in (*TRAINING_STAGES, "packed kB", "times smaller"):
+        table.add_column(heading, justify="right")
+    for experts in params.experts:
+        accuracies = [_metrics(stage, experts)["top1"] for stage in TRAINING_STAGES]
+        pack = _metrics("pack", experts)
+        numbers = [*accuracies, pack["bytes"] / 1000, pack["ratio"]]
+        table.add_row(str(experts), *(f"{number:.2f}" for number in numbers))
+    return table
 
 
 def _metrics(stage: str, experts: int) -> dict[str, float]:
-    content: dict[str, float] = json.loads(Path(metrics_file(stage, experts)).read_text())
+    content: dict[str, float] = json.loads(metrics_file(stage, experts).read_text())
     return content

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import subprocess
 import time
 from collections.abc import Mapping
@@ -95,6 +96,7 @@ class Tracker:
         # 1 s: only now, so that a training stage has its workers started before
         from mlflow import MlflowClient
 
+        logging.getLogger("mlflow.store").setLevel(logging.WARNING)  # tells of its tables
         client = MlflowClient(tracking_uri())
         experiment = _experiment(client)
         tags = self._tags()

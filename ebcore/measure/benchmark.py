@@ -10,55 +10,21 @@ to int8 out. Candidates are interleaved, so that the machine's drift hits all al
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from ebcore.errors import InputError
 from ebcore.files import atomic_write
-from ebcore.layers import BinaryConv2d
-from ebcore.measure.int8 import NoInt8, quantized_conv
+from ebcore.measure.cases import cases
 from ebcore.measure.machine import available_cores, machine
-from ebcore.measure.rows import write_rows
+from ebcore.measure.rows import CANDIDATES, COLUMNS, NETWORK, TIMES, write_rows
 from ebcore.measure.timing import Timing, interleaved, pinned
-from ebcore.measure.twin import int8_twin, real_conv, real_twin
-from ebcore.packed import PackedModel, isa, load, pack
+from ebcore.packed import PackedModel, isa, load
 from ebcore.params import Params
 from ebcore.workspace import curve_file, metrics_file, packed_file
-
-CANDIDATES = ("packed", "fp32", "int8")
-_TIMES = tuple(
-    f"{name}_{part}ms" for name in CANDIDATES for part in ("", "low_", "high_")
-)
-COLUMNS = (
-    "case",
-    "kind",
-    "experts",
-    "shape",
-    "batch_size",
-    "threads",
-    *_TIMES,
-    "speedup_fp32",
-    "speedup_int8",
-    "repeats",
-    "pinned",
-    "note",
-    "packed_isa",
-    "cpu",
-    "isa",
-    "cores",
-    "os",
-    "python",
-    "torch",
-    "ebcore",
-    "commit",
-)
-NETWORK = "network"
-Call = Callable[[], object]
 
 
 def benchmark(
@@ -89,7 +55,7 @@ def benchmark(
     with pinned(threads) as cores, torch.inference_mode():
         model.threads = threads
         try:
-            for case in _cases(model, batch_size):
+            for case in cases(model, batch_size):
                 times = interleaved(case.calls, repeats=repeats, min_seconds=min_seconds)
                 rows.append(
                     {
@@ -97,7 +63,7 @@ def benchmark(
                         "experts": model.metadata["experts"],
                         "batch_size": batch_size,
                         "threads": threads,
-                        **summarize(times),
+                        **milliseconds(times),
                         "repeats": repeats,
                         "pinned": cores or "no",
                         "packed_isa": isa(),
@@ -107,3 +73,34 @@ def benchmark(
         finally:
             model.threads = before
     return rows
+
+
+def milliseconds(times: Mapping[str, Timing]) -> dict[str, float | None]:
+    """The columns of one case's times, and packed's speed-up over the others."""
+    row: dict[str, float | None] = dict.fromkeys(TIMES)
+    for name, timing in times.items():
+        row[f"{name}_ms"] = 1e3 * timing.median
+        row[f"{name}_low_ms"] = 1e3 * timing.low
+        row[f"{name}_high_ms"] = 1e3 * timing.high
+    for name in CANDIDATES[1:]:
+        other = times.get(name)
+        row[f"speedup_{name}"] = other.median / times["packed"].median if other else None
+    return row
+
+
+def benchmark_stage(params: Params, experts: int) -> dict[str, float]:
+    """packed/ebconv-N.ebp -> plots/benchmark-N.csv, and the whole network's row as metrics.
+
+    What could not be measured has no key in the metrics.
+
+    Raises:
+        InputError: the packed file is missing or damaged.
+    """
+    rows = benchmark(packed_file(experts), **params.benchmark.model_dump())
+    whole = next(row for row in rows if row["kind"] == NETWORK)
+    keys = (*TIMES, "speedup_fp32", "speedup_int8", "threads", "batch_size")
+    metrics = {key: float(whole[key]) for key in keys if whole[key] is not None}
+    write_rows(curve_file("benchmark", experts), COLUMNS, rows)
+    with atomic_write(metrics_file("benchmark", experts)) as file:
+        json.dump(metrics, file, indent=1)
+    return metrics

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 import warnings
 from collections.abc import Callable
 
@@ -79,10 +78,11 @@ def quantized_conv(conv: nn.Conv2d, x: Tensor) -> Callable[[], Tensor]:
         quantized = torch.quantize_per_tensor(x, scale, zero, torch.quint8)
         quantized = quantized.contiguous(memory_format=torch.channels_last)
         out_scale, out_zero = _range(conv(x))
-        # Operators of `torch.ops` carry no types.
-        call: Callable[[], Tensor] = lambda: torch.ops.quantized.conv2d(  # noqa: E731
-            quantized, packed, out_scale, out_zero
-        )
+
+        def call() -> Tensor:
+            out: Tensor = torch.ops.quantized.conv2d(quantized, packed, out_scale, out_zero)
+            return out
+
         call()
     except (AttributeError, RuntimeError) as error:
         raise NoInt8(_first_line(error)) from error

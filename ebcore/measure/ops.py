@@ -142,7 +142,9 @@ def _average(module: nn.Module, x: Tensor, out: Tensor) -> tuple[int, int]:
 
 
 def _maximum(module: nn.MaxPool2d, x: Tensor, out: Tensor) -> tuple[int, int]:
-    return 0, out.numel() * (int(module.kernel_size) ** 2 - 1)
+    size = module.kernel_size
+    height, width = (size, size) if isinstance(size, int) else size
+    return 0, out.numel() * (height * width - 1)
 
 
 _COUNTERS: dict[type[nn.Module], Any] = {

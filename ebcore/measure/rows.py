@@ -8,6 +8,27 @@ from pathlib import Path
 
 from ebcore.files import atomic_write
 
+CANDIDATES = ("packed", "fp32", "int8")
+NETWORK, LAYER = "network", "layer"  # kinds of cases
+TIMES = tuple(f"{name}_{part}ms" for name in CANDIDATES for part in ("", "low_", "high_"))
+MACHINE_COLUMNS = ("cpu", "isa", "cores", "os", "python", "torch", "ebcore", "commit")
+COLUMNS = (
+    "case",
+    "kind",
+    "experts",
+    "shape",
+    "batch_size",
+    "threads",
+    *TIMES,
+    "speedup_fp32",
+    "speedup_int8",
+    "repeats",
+    "pinned",
+    "note",
+    "packed_isa",
+    *MACHINE_COLUMNS,
+)
+
 
 def write_rows(
     path: str | Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]

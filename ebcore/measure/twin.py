@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ebcore.layers import BinaryConv2d
-from ebcore.measure.int8 import quantize_network
+from ebcore.models import resnet
 
 
 def real_conv(layer: BinaryConv2d) -> nn.Conv2d:
@@ -35,8 +35,6 @@ def real_twin(config: dict[str, Any], *, seed: int = 0) -> nn.Module:
     Same widths, groups, strides, BatchNorm, PReLU and shortcuts; no sign, no gate, no scale; one
     set of weights (a real network has no experts). Weights are random: only its time is of use.
     """
-    from ebcore.models import resnet
-
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model: nn.Module = resnet(**{**config, "experts": 1, "se": False})
@@ -45,8 +43,3 @@ def real_twin(config: dict[str, Any], *, seed: int = 0) -> nn.Module:
             if isinstance(child, BinaryConv2d):
                 setattr(parent, name, real_conv(child))
     return model.eval()
-
-
-def int8_twin(config: dict[str, Any], example: Tensor) -> nn.Module:
-    """`real_twin` quantized to int8 by torch itself (see `quantize_network`)."""
-    return quantize_network(real_twin(config), example)

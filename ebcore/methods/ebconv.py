@@ -75,7 +75,7 @@ def absorb_scale(conv: BinaryConv2d) -> None:
     start of step 4. The paper does not say how alpha starts there: our choice.
     """
     with torch.no_grad():
-        conv.alpha *= conv.weight.abs().mean((0, 2, 3, 4))
+        conv.alpha.mul_(conv.weight.abs().mean((0, 2, 3, 4)))
 
 
 def replicate(model: EBResNet, experts: int, seed: int) -> EBResNet:

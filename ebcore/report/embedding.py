@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 from threadpoolctl import threadpool_limits
+from torch import Tensor
 
 _PERPLEXITY = 30.0
 _MIN_SAMPLES = 5

@@ -89,9 +89,7 @@ def usage_by_layer(shares: Array, layers: Sequence[str], name: str) -> str:
         return inline_svg(figure, "Share of images per expert and layer, percent")
 
 
-def usage_by_class(
-    shares: Array, layers: Sequence[str], classes: Sequence[str], name: str
-) -> str:
+def usage_by_class(shares: Array, layers: Sequence[str], classes: Sequence[str], name: str) -> str:
     """Heat maps of the shares [L, K, N]: one per layer, a row per class."""
     with figure_style(name):
         count, rows, experts = shares.shape
@@ -132,9 +130,7 @@ def scatter(points: Array, groups: Array, labels: Sequence[str], title: str, nam
         axes.set_xticks([])
         axes.set_yticks([])
         if len(labels) <= _MAX_LABELS:
-            axes.legend(
-                fontsize=7.5, markerscale=1.8, loc="center left", bbox_to_anchor=(1.0, 0.5)
-            )
+            axes.legend(fontsize=7.5, markerscale=1.8, loc="center left", bbox_to_anchor=(1.0, 0.5))
         return inline_svg(figure, title)
 
 

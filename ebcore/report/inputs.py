@@ -81,7 +81,9 @@ def read_branch(params: Params, experts: int) -> Branch:
 def _read(path: Path, stage: str, experts: int, read: Callable[[Path], _T]) -> _T:
     name = stage if stage == "train_one" else f"{stage}@{experts}"
     if not path.is_file():
-        raise InputError(path, "does not exist", f"Run the stage that makes it: `dvc repro {name}`.")
+        raise InputError(
+            path, "does not exist", f"Run the stage that makes it: `dvc repro {name}`."
+        )
     try:
         return read(path)
     except InputError:

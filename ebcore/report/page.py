@@ -48,13 +48,13 @@ def render(summary: dict[str, Any], branches: Sequence[Branch], *, tsne_samples:
 
 def fixed(value: float | None, digits: int = 1) -> str:
     """A number with fixed decimals and thousands; a dash for what was not measured."""
-    return "–" if value is None else f"{value:,.{digits}f}"
+    return "\N{EN DASH}" if value is None else f"{value:,.{digits}f}"
 
 
 def scaled(value: float | None, unit: str) -> str:
     """12345 -> "12.3 kB" or "12.3 k"; a dash for what was not measured."""
     if value is None:
-        return "–"
+        return "\N{EN DASH}"
     for factor, prefix in _UNITS[unit]:
         if value >= factor:
             return f"{value / factor:.3g} {prefix.strip()}"

@@ -12,7 +12,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-from matplotlib import pyplot  # noqa: E402
+from matplotlib import pyplot
 
 # Wong's palette: told apart by colour-blind readers, and readable on white and on dark.
 PALETTE = (
@@ -79,7 +79,9 @@ def inline_svg(figure: Any, label: str) -> str:
     Equal figures give equal bytes.
     """
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", bbox_inches="tight", pad_inches=0.05, metadata={"Date": None})
+    figure.savefig(
+        buffer, format="svg", bbox_inches="tight", pad_inches=0.05, metadata={"Date": None}
+    )
     pyplot.close(figure)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
@@ -89,7 +91,9 @@ def inline_svg(figure: Any, label: str) -> str:
     text = re.sub(r'(<svg[^>]*?)\s+width="([\d.]+)pt"', _keep_width, text, count=1)
     text = re.sub(r'(<svg[^>]*?)\s+height="[^"]*"', r"\1", text, count=1)
     text = text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
-    text = re.sub(r'id="((?:figure|axes|patch|text|line2d|xtick|ytick|matplotlib)[^"]*)"\s*', "", text)
+    text = re.sub(
+        r'id="((?:figure|axes|patch|text|line2d|xtick|ytick|matplotlib)[^"]*)"\s*', "", text
+    )
     return text.replace(_INK, "currentColor").replace("xlink:href", "href")
 
 

@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ebcore.measure.rows import MACHINE_COLUMNS, TIMES
 from ebcore.measure.usage import ALL_CLASSES
 from ebcore.params import TRAINING_STAGES, Params
 from ebcore.report.inputs import Branch, Row
-
-# Columns of a benchmark row that say where it was measured.
-MACHINE_COLUMNS = ("cpu", "isa", "cores", "os", "python", "torch", "ebcore", "commit")
 
 
 def summarize(params: Params, branches: Sequence[Branch]) -> dict[str, Any]:
@@ -42,6 +40,9 @@ def _branch(branch: Branch) -> dict[str, Any]:
     return {
         "experts": branch.experts,
         **branch.metrics,
+        # int8 may be missing on a machine.
+        "benchmark": dict.fromkeys((*TIMES, "speedup_fp32", "speedup_int8"))
+        | branch.metrics["benchmark"],
         "usage": {
             layer: [round(float(share), 6) for share in row]
             for layer, row in zip(branch.evaluation.layers, overall, strict=True)

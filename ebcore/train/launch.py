@@ -74,13 +74,8 @@ def _run_workers(job: Job, on_line: Relay, on_record: Record) -> None:
     job_file = write_job(job)
     job.error_file.unlink(missing_ok=True)
     records = LogTail(job.folder)
-    command = [
-        *(sys.executable, "-m", "torch.distributed.run"),
-        *("--nproc-per-node", str(job.params.workers), "--standalone"),
-        *("-m", "ebcore.train.worker", str(job_file)),
-    ]
     process = subprocess.Popen(
-        command,
+        torchrun(job, job_file),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -101,6 +96,37 @@ def _run_workers(job: Job, on_line: Relay, on_record: Record) -> None:
         on_record(record)
     if code:
         raise _explanation(job, code)
+
+
+def torchrun(job: Job, job_file: Path) -> list[str]:
+    """The command that starts this host's share of the workers.
+
+    EBCORE_HOSTS and EBCORE_RENDEZVOUS (host:port of one of them) spread `workers` over hosts.
+
+    Raises:
+        InputError: the two variables do not make sense together.
+    """
+    hosts, endpoint = os.environ.get("EBCORE_HOSTS", "1"), os.environ.get("EBCORE_RENDEZVOUS")
+    workers = job.params.workers
+    if not hosts.isdecimal() or int(hosts) < 1 or workers % int(hosts):
+        raise InputError(
+            f"EBCORE_HOSTS={hosts}",
+            f"cannot share {workers} workers",
+            "Use a number of hosts that divides workers in params.yaml.",
+        )
+    if int(hosts) == 1:
+        meeting = ["--standalone"]
+    elif endpoint:
+        meeting = ["--nnodes", hosts, "--rdzv-id", job.fingerprint]
+        meeting += ["--rdzv-backend", "c10d", "--rdzv-endpoint", endpoint]
+    else:
+        raise InputError(
+            "EBCORE_RENDEZVOUS", "is not set", "Name one of the hosts: HOST:PORT, e.g. node0:29400."
+        )
+    share = str(workers // int(hosts))
+    program = ["-m", "ebcore.train.worker", str(job_file)]
+    run = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", share]
+    return [*run, *meeting, *program]
 
 
 def _explanation(job: Job, code: int) -> InputError:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ebcore.checkpoint import save_checkpoint
-from ebcore.measure.benchmark import COLUMNS
+from ebcore.measure.rows import COLUMNS
 from ebcore.measure.usage import usage_counts, usage_rows, write_usage
 from ebcore.params import TRAINING_STAGES, Params, load_params
 from ebcore.workspace import branch, curve_file, evaluation_file, metrics_file
@@ -70,7 +70,9 @@ def _write_training(stage: str, experts: int) -> None:
 def _write_benchmark(experts: int) -> None:
     times = {"packed_ms": 0.08, "fp32_ms": 0.92, "int8_ms": 0.31}
     ratios = {"speedup_fp32": 11.5, "speedup_int8": 3.9, "threads": 1, "batch_size": 1}
-    spread = {f"{name}_{end}_ms": 0.1 for name in ("packed", "fp32", "int8") for end in ("low", "high")}
+    spread = {
+        f"{name}_{end}_ms": 0.1 for name in ("packed", "fp32", "int8") for end in ("low", "high")
+    }
     _write_json("benchmark", experts, {**times, **spread, **ratios})
     rows = []
     for case in ["network", *LAYERS]:

@@ -159,8 +159,8 @@ struct Builder {
     const Packing p = packing(s);
     const int64_t blocks = int64_t(p.groups) * ((p.merged * s.out_group() + 15) / 16);
     elements({experts, blocks, k * k * p.words, kLanes});
-    const int64_t rows = std::min<int64_t>(s.out_height, 2 * k);
-    const int64_t columns = std::min<int64_t>(s.out_width, 2 * k);
+    const int64_t rows = std::min<int64_t>(s.out_height, 2 * k + 2);
+    const int64_t columns = std::min<int64_t>(s.out_width, 2 * k + 2);
     elements({experts, rows, columns, blocks, kLanes});
     elements({in, k, k});  // the largest accumulator
     model.bits = std::max(model.bits, elements({s.height + 2 * s.padding, s.width + 2 * s.padding,

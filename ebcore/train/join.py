@@ -1,0 +1,34 @@
+"""A further host of a training stage: `python -m ebcore.train.join STAGE [EXPERTS]`.
+
+The first host runs the pipeline; the others run this in the same shared checkout, with the same
+EBCORE_HOSTS and EBCORE_RENDEZVOUS. It ends when the stage does.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ebcore.errors import InputError, exit_on_input_error
+from ebcore.params import TRAINING_STAGES, load_params
+from ebcore.train.job import make_job, write_job
+from ebcore.train.launch import torchrun
+
+
+def main(arguments: list[str]) -> None:
+    """Replaces this process by torchrun."""
+    if not arguments or arguments[0] not in TRAINING_STAGES or len(arguments) > 2:
+        raise InputError(
+            f"ebcore.train.join {' '.join(arguments)}",
+            "names no training stage",
+            f"Use: python -m ebcore.train.join {'|'.join(TRAINING_STAGES)} [EXPERTS]",
+        )
+    experts = int(arguments[1]) if len(arguments) == 2 else 1
+    job = make_job(arguments[0], experts, load_params())
+    command = torchrun(job, write_job(job))
+    os.execv(command[0], command)
+
+
+if __name__ == "__main__":
+    with exit_on_input_error():
+        main(sys.argv[1:])

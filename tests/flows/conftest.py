@@ -1,0 +1,113 @@
+"""A small checkout with one toy stage, and a real Prefect server to run it under."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from flows.server import prefect_server
+
+ROOT = Path(__file__).parents[2]
+
+TOY = '''
+"""A stage that prints, logs two steps and writes a file; `mode` says how it misbehaves."""
+import json, os, sys, time
+from pathlib import Path
+import flows  # before Prefect: its settings
+from prefect import flow
+from ebcore.errors import InputError
+from flows.stage import Stage, main, perform
+
+def body(run):
+    mode = Path("mode").read_text().strip()
+    print("a printed line")
+    run.on_line("a worker's line")
+    for step in range(1, 6):
+        if step == 4 and mode == "wait":
+            Path("waiting").touch()
+            time.sleep(60)
+        if step == 4 and mode == "bad input":
+            raise InputError("data/toy.png", "is no image", "Remove it.")
+        if step == 4 and mode == "bug":
+            raise RuntimeError("boom")
+        record = {"step": step, "epoch": 0, "time": time.time()}
+        run.on_record({"event": "step", "loss": 1 / step, **record})
+        run.on_record({"event": "checkpoint", **record})
+    Path("metrics").mkdir(exist_ok=True)
+    Path("metrics/toy-4.json").write_text(json.dumps({"top1": 97.5}))
+    return {"top1": 97.5}
+
+@flow(name="toy", flow_run_name="toy@{experts}", log_prints=True)
+def toy(experts: int):
+    return perform(Stage("toy", body, item=experts, experts=experts, parameters=("model",),
+                         artifacts=(f"metrics/toy-{experts}.json",)))
+
+if __name__ == "__main__":
+    main(toy)
+'''
+
+DVC_YAML = """
+stages:
+  toy:
+    matrix: {experts: [4]}
+    cmd: python toy.py ${item.experts}
+    deps: [mode]
+    metrics: [{"metrics/toy-${item.experts}.json": {cache: false}}]
+"""
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A folder with git, DVC and a toy stage; commands run in it with this environment."""
+
+    folder: Path
+
+    def environment(self, **settings: str) -> dict[str, str]:
+        return {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PREFECT_HOME": str(self.folder / ".prefect"),
+            "PYTHONPATH": str(ROOT),
+            **settings,
+        }
+
+    def run(self, *command: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env=self.environment(**settings),
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    def start(self, *command: str, **settings: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(command, cwd=self.folder, env=self.environment(**settings))
+
+    def set_mode(self, mode: str) -> None:
+        (self.folder / "mode").write_text(mode)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    found = Checkout(tmp_path / "checkout")
+    (found.folder / ".dvc").mkdir(parents=True)
+    (found.folder / ".dvc/config").write_text("[core]\n    analytics = false\n")
+    (found.folder / "toy.py").write_text(TOY)
+    (found.folder / "dvc.yaml").write_text(DVC_YAML)
+    (found.folder / "params.yaml").write_text((ROOT / "params/digits.yaml").read_text())
+    found.run("git", "init", "--quiet")
+    found.set_mode("good")
+    return found
+
+
+@pytest.fixture(scope="session")
+def prefect_url() -> Iterator[str]:
+    with prefect_server(port=0) as url:
+        yield url
