@@ -51,7 +51,7 @@ class PrepareParams(_Section):
     max_size: Annotated[int, Field(ge=4)] | None = None  # px, longer side; None keeps
     quality: Annotated[int, Field(ge=1, le=100)] = 90
     jpeg_fraction: Fraction = 1.0  # 0 stores raw pixels, 1 stores JPEG
-    page_size: Annotated[int, Field(ge=1 << 16)] = 1 << 21  # bytes
+    page_size: Annotated[int, Field(ge=1 << 21, lt=1 << 32)] = 1 << 21  # bytes, FFCV's range
     on_corrupt: Literal["error", "skip"] = "error"
 
     @field_validator("page_size")

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ebcore.data.image import load_image
+from ebcore.errors import InputError
 from ebcore.packed import load
+from ebcore.params import DataParams
 
 
 def predict_images(
@@ -20,14 +22,18 @@ def predict_images(
     model = load(packed)
     model.threads = threads
     about = model.metadata
-    for path in images:
-        image = load_image(
-            path,
-            image_size=about["image_size"],
-            resize=about["resize"],
-            mean=about["mean"],
-            std=about["std"],
+    missing = {"classes", "mean", "std", "image_size"} - set(about)
+    if missing:
+        raise InputError(
+            packed,
+            f"does not say its {', '.join(sorted(missing))}",
+            "Pack a checkpoint of this project's pipeline.",
         )
+    # Images of any size: a network trained on images of one size knows no other resize.
+    resize = about.get("resize") or about["image_size"]
+    view = DataParams(name="", fetch=[], folder="", image_size=about["image_size"], resize=resize)
+    for path in images:
+        image = load_image(path, view, about["mean"], about["std"])
         probabilities, order = model(image)[0].softmax(0).sort(descending=True, stable=True)
         yield (
             path,

@@ -17,9 +17,10 @@ _SETTINGS = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    # a tracker that is down costs seconds, not minutes
+    # a server that is down costs seconds, not minutes
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "PREFECT_CLIENT_MAX_RETRIES": "3",
     # one line per message on the terminal: time, stage, message
     "PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT": (
         "%(asctime)s | %(flow_run_name)s | %(message)s"

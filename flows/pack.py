@@ -29,18 +29,29 @@ def pack(experts: int) -> State[Any] | None:
 
 
 def _body(experts: int, run: StageRun) -> dict[str, Any]:
-    """bytes: of the packed file; float_bytes: the weights' at 4 bytes each; ratio: of the two."""
+    """Writes the packed file.
+
+    Returns: file_bytes; float_bytes, of the weights at 4 bytes each; ratio of the two; and an
+        image's binary and float operations, bops and flops.
+    """
     from ebcore import load_model
+    from ebcore.measure import count_ops
     from ebcore.packed import pack as compile_network
 
-    size = run.params.data.image_size
+    input_size = (3, run.params.data.image_size, run.params.data.image_size)
     model = load_model(checkpoint_file("train_binary", experts))
     path = packed_file(experts)
     path.parent.mkdir(exist_ok=True)
-    compile_network(model, (3, size, size)).save(path)
-    floats = 4 * sum(p.numel() for p in model.parameters())
-    packed = path.stat().st_size
-    metrics = {"bytes": packed, "float_bytes": floats, "ratio": floats / packed}
+    compile_network(model, input_size).save(path)
+    file_bytes, operations = path.stat().st_size, count_ops(model, input_size)
+    float_bytes = 4 * sum(parameter.numel() for parameter in model.parameters())
+    metrics = {
+        "file_bytes": file_bytes,
+        "float_bytes": float_bytes,
+        "ratio": float_bytes / file_bytes,
+        "bops": operations.bops,
+        "flops": operations.flops,
+    }
     with atomic_write(metrics_file("pack", experts)) as file:
         json.dump(metrics, file, indent=1)
     return metrics

@@ -10,6 +10,7 @@ import tempfile
 from contextlib import nullcontext
 from pathlib import Path
 
+import psutil
 from rich.console import Console
 
 from ebcore.errors import exit_on_input_error
@@ -17,7 +18,7 @@ from ebcore.params import Params, load_params
 from ebcore.workspace import REPORT
 from flows.environment import leave_with_parent
 from flows.server import prefect_server, running_server
-from flows.stage import ERROR_FILE
+from flows.stage import ERROR_FILE, LEAVE_SECONDS
 from flows.summary import results_table
 
 _DVC = [sys.executable, "-m", "dvc"]
@@ -54,15 +55,24 @@ def _reproduce() -> int:
 
 
 def _run_dvc(url: str, error_file: str) -> int:
+    """Runs `dvc repro`; returns its exit code when its stages have left, too."""
     parent = os.getpid()
-    process = subprocess.Popen(
+    process = psutil.Popen(
         [*_DVC, "repro"],
         env={**os.environ, "PREFECT_API_URL": url, ERROR_FILE: error_file},
         preexec_fn=lambda: leave_with_parent(parent),
     )
-    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    stages: list[psutil.Process] = []
+
+    def stop(*_: object) -> None:
+        stages.extend(process.children(recursive=True))
+        process.terminate()
+
+    signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # DVC has it too, and lets its stage end
-    return process.wait()
+    code: int = process.wait()
+    psutil.wait_procs(stages, LEAVE_SECONDS)  # they tell the server how they ended
+    return code
 
 
 def _say_results(params: Params) -> None:

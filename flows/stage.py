@@ -28,14 +28,15 @@ from prefect.states import Failed, Pending, State
 from ebcore.errors import EXIT_CODE, InputError
 from ebcore.params import Params, load_params
 from flows.progress import Progress
-from flows.server import running_server
+from flows.server import answers, running_server
 from flows.tracking import Tracker
 
 INNER = "EBCORE_INNER"  # set for a process whose flow run is that of its caller
 ERROR_FILE = "EBCORE_ERROR_FILE"  # where `make repro` looks for a failing stage's last line
 _ERROR = "error: "
 _TERMINATED = 128 + signal.SIGTERM
-_LEAVE_SECONDS = 60  # for workers to write a checkpoint
+LEAVE_SECONDS = 60  # for workers to write a checkpoint
+_done: list[str] = []  # stages whose work this process has finished
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,14 @@ def main(flow: Flow[..., Any]) -> NoReturn:
         state = flow.fn(**parameters) if INNER in os.environ else _flow_run(flow, parameters)
     except TerminationSignal:  # Prefect has set the run to CRASHED
         sys.exit(_TERMINATED)
+    except InputError as error:
+        _leave(f"{_ERROR}{error}", EXIT_CODE)
+    except Exception as error:
+        if not _done:
+            raise
+        # the work counts, though the server could not be told of it
+        print(f"warning: Prefect: {type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(0)
     if state is None or state.is_completed():
         sys.exit(0)
     message = state.message or state.name or "failed"
@@ -108,6 +117,8 @@ def main(flow: Flow[..., Any]) -> NoReturn:
 def _flow_run(flow: Flow[..., Any], parameters: dict[str, Any]) -> Any:
     """A run of the deployment `<flow>/local` where there is one: the page can restart those."""
     url = running_server()
+    if url and not answers(f"{url}/health"):
+        raise InputError(url, "no Prefect server answers", "Start it, or unset PREFECT_API_URL.")
     with temporary_settings({PREFECT_API_URL: url} if url else {}):
         with get_client(sync_client=True) as client:
             try:
@@ -131,6 +142,7 @@ def _work(stage: Stage) -> None:
 
         metrics = stage.body(StageRun(params, log, on_record))
         tracker.finish(metrics or {})
+    _done.append(stage.address)
 
 
 def _ask_dvc(address: str) -> State[None] | None:
@@ -151,7 +163,7 @@ def _ask_dvc(address: str) -> State[None] | None:
     finally:
         if process.poll() is None:  # interrupted: the stage's process leaves with DVC
             process.terminate()
-            process.communicate(timeout=_LEAVE_SECONDS)
+            process.communicate(timeout=LEAVE_SECONDS)
     if process.wait() == 0:
         return None
     return Failed(message=reason or f"{_ERROR}dvc repro -s {address}: exit {process.returncode}")

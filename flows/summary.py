@@ -11,15 +11,21 @@ from ebcore.workspace import metrics_file
 
 
 def results_table(params: Params) -> Table:
-    """One row per expert count: validation top-1 after each training step, and the packed file."""
+    """One row per expert count: validation top-1 after each step, and the packed file."""
     table = Table("experts", title="Validation top-1 in percent", title_justify="left")
-    for heading in (*TRAINING_STAGES, "packed kB", "times smaller"):
+    for heading in (*TRAINING_STAGES, "packed", "file, kB", "smaller", "faster than fp32"):
         table.add_column(heading, justify="right")
     for experts in params.experts:
-        accuracies = [_metrics(stage, experts)["top1"] for stage in TRAINING_STAGES]
         pack = _metrics("pack", experts)
-        numbers = [*accuracies, pack["bytes"] / 1000, pack["ratio"]]
-        table.add_row(str(experts), *(f"{number:.2f}" for number in numbers))
+        accuracies = [_metrics(stage, experts)["top1"] for stage in TRAINING_STAGES]
+        table.add_row(
+            str(experts),
+            *(f"{top1:.2f}" for top1 in accuracies),
+            f"{_metrics('evaluate', experts)['packed_top1']:.2f}",
+            f"{pack['file_bytes'] / 1000:.1f}",
+            f"{pack['ratio']:.1f} x",
+            f"{_metrics('benchmark', experts)['speedup_fp32']:.1f} x",
+        )
     return table
 
 

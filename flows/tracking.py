@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from flows.stage import Stage
 
 METHOD = "ebconv"  # the experiment's name
-_CURVES = ("step", "epoch")  # the events whose records hold points
+_CURVES = {"step": "step_", "epoch": ""}  # events with points, and what their keys begin with
 _NOT_METRICS = {"event", "step", "epoch", "time"}
 _BATCH = 1000  # metrics in one request, MLflow's limit
 _COMMON = ("profile", "seed", "workers", "device", "amp", "data")
@@ -63,8 +63,9 @@ class Tracker:
 
     def record(self, record: dict[str, Any]) -> None:
         """Keeps a training record's numbers; sends them at the end of an epoch or checkpoint."""
-        if record["event"] in _CURVES:
-            values = {k: v for k, v in record.items() if k not in _NOT_METRICS}
+        prefix = _CURVES.get(record["event"])
+        if prefix is not None:
+            values = {prefix + k: v for k, v in record.items() if k not in _NOT_METRICS}
             self._add(values, record["step"], record["time"])
         if record["event"] != "step" or len(self._points) >= _BATCH:
             self._guarded(self._send)

@@ -45,7 +45,7 @@ def test_the_active_parameters_are_the_default_profile() -> None:
         ("model.spec", "1262", ["model.spec", "1262"]),
         ("model.stem", "huge", ["model.stem", "huge", "efficient"]),
         ("workers", 3, ["batch_size must be a multiple of workers"]),
-        ("prepare.page_size", 100000, ["prepare.page_size", "power of two"]),
+        ("prepare.page_size", 3000000, ["prepare.page_size", "power of two"]),
         ("data.resize", 8, ["data", "at least image_size"]),
     ],
 )

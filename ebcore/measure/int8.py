@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.fx.proxy import TraceError
 
 ENGINES = ("x86", "onednn", "qnnpack")  # best first; the first that this machine has is used
 
@@ -36,22 +38,15 @@ def quantize_network(model: nn.Module, example: Tensor) -> nn.Module:
     Raises:
         NoInt8: torch has no such quantization, or cannot quantize this network.
     """
-    with warnings.catch_warnings():
-        # torch.ao.quantization announces its end; torchao is the successor, a package of its own.
-        warnings.simplefilter("ignore")
-        try:
-            from torch.ao.quantization import get_default_qconfig_mapping
-            from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
+    with _int8():
+        from torch.ao.quantization import get_default_qconfig_mapping
+        from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
 
-            torch.backends.quantized.engine = engine()
-            mapping = get_default_qconfig_mapping(engine())
-            model = copy.deepcopy(model).eval()
-            prepared = prepare_fx(model, mapping, (example,))
-            prepared(example)
-            quantized: nn.Module = convert_fx(prepared)
-            quantized(example)
-        except (ImportError, AttributeError, RuntimeError, NotImplementedError) as error:
-            raise NoInt8(_first_line(error)) from error
+        mapping = get_default_qconfig_mapping(torch.backends.quantized.engine)
+        prepared = prepare_fx(copy.deepcopy(model).eval(), mapping, (example,))
+        prepared(example)
+        quantized: nn.Module = convert_fx(prepared)
+        quantized(example)
     return quantized
 
 
@@ -61,32 +56,43 @@ def quantized_conv(conv: nn.Conv2d, x: Tensor) -> Callable[[], Tensor]:
     Raises:
         NoInt8: torch cannot run this shape.
     """
-    try:
-        torch.backends.quantized.engine = engine()
-        weight = conv.weight.detach()
-        scales = weight.abs().amax((1, 2, 3)).clamp(min=1e-6).double() / 127
+    with _int8(), torch.no_grad():
+        scales = conv.weight.abs().amax((1, 2, 3)).clamp(min=1e-6).double() / 127
         zeros = torch.zeros(len(scales), dtype=torch.int64)
         packed = torch.ops.quantized.conv2d_prepack(
-            torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8),
+            torch.quantize_per_channel(conv.weight, scales, zeros, 0, torch.qint8),
             None,
             list(conv.stride),
-            list(conv.padding),
+            conv.padding,
             list(conv.dilation),
             conv.groups,
         )
-        scale, zero = _range(x)
-        quantized = torch.quantize_per_tensor(x, scale, zero, torch.quint8)
+        quantized = torch.quantize_per_tensor(x, *_range(x), torch.quint8)
         quantized = quantized.contiguous(memory_format=torch.channels_last)
-        out_scale, out_zero = _range(conv(x))
+        scale, zero = _range(conv(x))
 
         def call() -> Tensor:
-            out: Tensor = torch.ops.quantized.conv2d(quantized, packed, out_scale, out_zero)
+            out: Tensor = torch.ops.quantized.conv2d(quantized, packed, scale, zero)
             return out
 
         call()
-    except (AttributeError, RuntimeError) as error:
-        raise NoInt8(_first_line(error)) from error
     return call
+
+
+@contextmanager
+def _int8() -> Iterator[None]:
+    """Sets the engine and turns what torch raises for the impossible into `NoInt8`."""
+    with warnings.catch_warnings():
+        # torch.ao.quantization announces its end; torchao is the successor, a package of its own.
+        warnings.simplefilter("ignore")
+        try:
+            torch.backends.quantized.engine = engine()
+            yield
+        except NoInt8:
+            raise
+        except (ImportError, AttributeError, RuntimeError, TraceError) as error:
+            text = str(error).strip().splitlines()[0][:160]
+            raise NoInt8(f"{type(error).__name__}: {text}") from error
 
 
 def _range(values: Tensor) -> tuple[float, int]:
@@ -94,7 +100,3 @@ def _range(values: Tensor) -> tuple[float, int]:
     low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
     scale = max(high - low, 1e-6) / 255
     return scale, round(-low / scale)
-
-
-def _first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:160]}"

@@ -24,6 +24,7 @@ def real_conv(layer: BinaryConv2d) -> nn.Conv2d:
         layer.padding,
         groups=layer.groups,
         bias=False,
+        device="meta",  # draws no random weights
     )
     conv.weight = nn.Parameter(layer.weight[0].detach().clone())
     return conv

@@ -58,7 +58,7 @@ def encode(graph: Graph) -> bytes:
     """The bytes of a file."""
     table: dict[str, Any] = {}
     payload = bytearray()
-    for name, tensor in graph.tensors.items():
+    for name, tensor in sorted(graph.tensors.items()):
         payload.extend(bytes(-len(payload) % _ALIGN))
         raw = (tensor.data if isinstance(tensor, Bits) else tensor).tobytes()
         dtype = "bits" if isinstance(tensor, Bits) else "f32"

@@ -138,12 +138,13 @@ class NativeModel:
         _check(status, error)
 
     def run_node(
-        self, node: int, x: int, second: int | None, batch: int, out: int, trace: TracePointers
+        self, node: int, x: int, second: int | None, batch: int, out: int, trace: TracePointers | None
     ) -> None:
         """Runs one node on given inputs (addresses, as for `run`)."""
         error = ctypes.create_string_buffer(_ERROR_BYTES)
+        pointer = None if trace is None else ctypes.byref(trace)
         status = library().ebcore_run_node(
-            self._handle, node, x, second, batch, out, ctypes.byref(trace), error, _ERROR_BYTES
+            self._handle, node, x, second, batch, out, pointer, error, _ERROR_BYTES
         )
         _check(status, error)
 

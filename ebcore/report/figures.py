@@ -23,7 +23,7 @@ _SMALL_COLUMNS = 4  # heat maps in a row
 def accuracy_by_experts(branches: Sequence[Branch], titles: dict[str, str]) -> str:
     """Top-1 after each training step against the number of experts."""
     with figure_style("accuracy"):
-        figure, axes = pyplot.subplots(figsize=(4.6, 3.0))
+        figure, axes = pyplot.subplots(figsize=(4.8, 3.2), layout="constrained")
         positions = range(len(branches))
         for colour, (stage, title) in zip(PALETTE, titles.items(), strict=False):
             values = [branch.metrics[stage]["top1"] for branch in branches]
@@ -33,7 +33,7 @@ def accuracy_by_experts(branches: Sequence[Branch], titles: dict[str, str]) -> s
         axes.set_ylabel("validation top-1, %")
         axes.grid(axis="y")
         axes.margins(x=0.08, y=0.15)
-        axes.legend(fontsize=8)
+        figure.legend(fontsize=8, loc="outside upper center", ncols=2)
         return inline_svg(figure, "Validation accuracy after each step by number of experts")
 
 
@@ -47,7 +47,7 @@ def curve(
         columns: {column of the CSV: line style}.
     """
     with figure_style(name):
-        figure, axes = pyplot.subplots(figsize=(4.2, 2.8))
+        figure, axes = pyplot.subplots(figsize=(4.2, 2.8), layout="constrained")
         shades = colours(len(rows_by_label))
         for colour, (label, rows) in zip(shades, rows_by_label.items(), strict=True):
             epochs = [float(row["epoch"]) for row in rows]
@@ -69,7 +69,9 @@ def usage_by_layer(shares: Array, layers: Sequence[str], name: str) -> str:
     """Heat map of the share of images [L, N] that take each expert in each layer."""
     with figure_style(name):
         rows, experts = shares.shape
-        figure, axes = pyplot.subplots(figsize=(1.2 + 0.62 * experts, 0.6 + 0.26 * rows))
+        figure, axes = pyplot.subplots(
+            figsize=(1.2 + 0.62 * experts, 0.6 + 0.26 * rows), layout="constrained"
+        )
         axes.imshow(shares, cmap=_SHARES, vmin=0, vmax=1, aspect="auto")
         axes.set_xticks(range(experts), [str(e) for e in range(experts)])
         axes.set_yticks(range(rows), layers)
@@ -98,7 +100,11 @@ def usage_by_class(shares: Array, layers: Sequence[str], classes: Sequence[str],
         named = rows <= _MAX_LABELS
         height = 0.5 + (0.15 * rows if named else 2.4)
         figure, grid = pyplot.subplots(
-            lines, columns, figsize=(1.0 + columns * 1.9, lines * height), squeeze=False
+            lines,
+            columns,
+            figsize=(1.0 + columns * 1.9, lines * height),
+            squeeze=False,
+            layout="constrained",
         )
         for index, axes in enumerate(grid.flat):
             if index >= count:
@@ -112,14 +118,14 @@ def usage_by_class(shares: Array, layers: Sequence[str], classes: Sequence[str],
                 axes.set_yticks([])
             )
             _bare(axes)
-        figure.tight_layout(h_pad=0.8, w_pad=0.6)
         return inline_svg(figure, "Share of images per expert for each class, by layer")
 
 
 def scatter(points: Array, groups: Array, labels: Sequence[str], title: str, name: str) -> str:
     """Points [n, 2] coloured by group; the legend names the groups while there are few."""
     with figure_style(name):
-        figure, axes = pyplot.subplots(figsize=(4.4, 3.8))
+        figure = pyplot.figure(figsize=(4.8, 3.6))
+        axes = figure.add_axes((0.02, 0.02, 0.74, 0.89))  # the same for any legend
         shades = colours(len(labels))
         for group, (colour, label) in enumerate(zip(shades, labels, strict=True)):
             chosen = points[groups == group]
@@ -130,14 +136,16 @@ def scatter(points: Array, groups: Array, labels: Sequence[str], title: str, nam
         axes.set_xticks([])
         axes.set_yticks([])
         if len(labels) <= _MAX_LABELS:
-            axes.legend(fontsize=7.5, markerscale=1.8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+            axes.legend(
+                fontsize=7.5, markerscale=1.8, loc="center left", bbox_to_anchor=(1.01, 0.5)
+            )
         return inline_svg(figure, title)
 
 
 def latencies(branches: Sequence[Branch]) -> str:
     """Whole-network time per call, packed beside PyTorch fp32 and int8."""
     with figure_style("latency"):
-        figure, axes = pyplot.subplots(figsize=(4.6, 3.0))
+        figure, axes = pyplot.subplots(figsize=(4.8, 3.2), layout="constrained")
         kinds = {"packed_ms": "packed", "int8_ms": "torch int8", "fp32_ms": "torch fp32"}
         width = 0.8 / len(kinds)
         for index, (key, label) in enumerate(kinds.items()):
@@ -151,7 +159,7 @@ def latencies(branches: Sequence[Branch]) -> str:
         axes.set_ylabel("ms per call")
         axes.grid(axis="y")
         axes.set_axisbelow(True)
-        axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, 1.16), ncols=3)
+        figure.legend(fontsize=8, loc="outside upper center", ncols=3)
         return inline_svg(figure, "Latency of the whole network by number of experts")
 
 

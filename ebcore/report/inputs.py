@@ -30,6 +30,7 @@ class Evaluation:
         experts: int64 [n, L], the expert of each image in each layer that has a gate.
         layers: names of those L layers.
         classes: class names.
+        listed: images whose packed signs or experts differ within rounding.
         data_sha256: digest of the data's manifest.
     """
 
@@ -38,6 +39,7 @@ class Evaluation:
     experts: Tensor
     layers: list[str]
     classes: list[str]
+    listed: list[dict[str, Any]]
     data_sha256: str
 
 
@@ -113,5 +115,6 @@ def _read_evaluation(path: Path) -> Evaluation:
         tensors["experts"],
         meta["layers"],
         meta["classes"],
+        meta["listed"],
         meta["data_sha256"],
     )

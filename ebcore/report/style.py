@@ -79,9 +79,7 @@ def inline_svg(figure: Any, label: str) -> str:
     Equal figures give equal bytes.
     """
     buffer = io.StringIO()
-    figure.savefig(
-        buffer, format="svg", bbox_inches="tight", pad_inches=0.05, metadata={"Date": None}
-    )
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
     pyplot.close(figure)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]

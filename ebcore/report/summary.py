@@ -43,6 +43,7 @@ def _branch(branch: Branch) -> dict[str, Any]:
         # int8 may be missing on a machine.
         "benchmark": dict.fromkeys((*TIMES, "speedup_fp32", "speedup_int8"))
         | branch.metrics["benchmark"],
+        "listed": branch.evaluation.listed,
         "usage": {
             layer: [round(float(share), 6) for share in row]
             for layer, row in zip(branch.evaluation.layers, overall, strict=True)

@@ -31,7 +31,8 @@ def body(run):
     for step in range(1, 6):
         if step == 4 and mode == "wait":
             Path("waiting").touch()
-            time.sleep(60)
+            while not Path("go").exists():
+                time.sleep(0.1)
         if step == 4 and mode == "bad input":
             raise InputError("data/toy.png", "is no image", "Remove it.")
         if step == 4 and mode == "bug":

@@ -11,6 +11,7 @@ from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows.server import prefect_server
 from tests.flows.conftest import Checkout
 
 DVC = ("dvc", "repro")
@@ -93,6 +94,24 @@ def test_sigterm_ends_as_crashed(checkout: Checkout, prefect_url: str, target: s
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) != 0
     wait_for(lambda: runs(prefect_url)[0].state_name == "Crashed")
+
+
+@pytest.mark.slow
+def test_work_counts_though_the_server_died(checkout: Checkout) -> None:
+    checkout.set_mode("wait")
+    with prefect_server(port=0) as url:
+        process = checkout.start("python", "toy.py", "4", PREFECT_API_URL=url, DVC_STAGE="toy@4")
+        wait_for(lambda: (checkout.folder / "waiting").exists())
+    (checkout.folder / "go").touch()
+    assert process.wait(90) == 0
+    assert (checkout.folder / "metrics/toy-4.json").exists()
+
+
+def test_a_server_that_is_not_there_is_named(checkout: Checkout) -> None:
+    url = "http://127.0.0.1:9/api"
+    done = checkout.run("python", "toy.py", "4", PREFECT_API_URL=url, DVC_STAGE="toy@4")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"error: {url}: no Prefect server answers.")
 
 
 def test_wrong_arguments_are_named(checkout: Checkout) -> None:

@@ -92,6 +92,7 @@ def _write_evaluation(experts: int) -> None:
     features = torch.randn(IMAGES, 12, generator=random) + labels[:, None]
     tensors = {"features": features, "labels": labels, "experts": chosen}
     meta = {"layers": layers, "classes": CLASSES, "data_sha256": "0" * 64}
+    meta["listed"] = [{"image": 17, "layer": LAYERS[3], "bits": 1, "expert": False}]
     save_checkpoint(evaluation_file(experts), tensors, meta)
     counts = usage_counts(chosen, labels, experts, len(CLASSES))
     write_usage(curve_file("evaluate-usage", experts), usage_rows(counts, layers, CLASSES))

@@ -53,15 +53,13 @@ struct Step {
     return to;
   }
 
-  // A 1x1 convolution without stride or padding sees its image as one row.
   template <typename Args>
   void set_image(Args& a, const ConvShape& s, int pixel) const {
-    const bool flat = s.kernel == 1 && s.stride == 1 && s.padding == 0;
     a.pixel = pixel;
     a.row = int64_t(s.width + 2 * s.padding) * pixel;
     a.stride = s.stride;
-    a.out_height = flat ? 1 : s.out_height;
-    a.out_width = flat ? s.out_height * s.out_width : s.out_width;
+    a.out_height = s.flat() ? 1 : s.out_height;
+    a.out_width = s.flat() ? s.out_height * s.out_width : s.out_width;
   }
 
   void conv() const {

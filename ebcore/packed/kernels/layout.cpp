@@ -63,6 +63,7 @@ BinaryWeights binary_weights(const ConvShape& s, int experts, const uint8_t* bit
   }
   const auto rows = classify(s.height, s.out_height, s, r.row_class);
   const auto columns = classify(s.width, s.out_width, s, r.column_class);
+  if (s.flat()) r.column_class.assign(size_t(s.out_height) * s.out_width, 0);
   r.row_classes = int(rows.size());
   r.column_classes = int(columns.size());
   r.weights.assign(r.weights_per_expert() * experts, 0);

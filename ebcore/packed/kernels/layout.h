@@ -17,6 +17,8 @@ struct ConvShape {
   int height, width, out_height, out_width;
   int in_group() const { return in_channels / groups; }
   int out_group() const { return out_channels / groups; }
+  // Pixels independent of their neighbours: the kernels see the image as one long row.
+  bool flat() const { return kernel == 1 && stride == 1 && padding == 0; }
 };
 
 struct Packing {

@@ -1,0 +1,81 @@
+"""One image file to the network's input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ebcore.data.augment import View
+from ebcore.errors import InputError
+from ebcore.params import DataParams
+
+
+def open_rgb(path: str | Path) -> Image.Image:
+    """Decodes a file.
+
+    Raises:
+        InputError: missing, damaged, or not an image.
+    """
+    try:
+        with Image.open(path) as picture:
+            return picture.convert("RGB")
+    # Pillow raises many kinds for damaged files, struct.error and SyntaxError among them.
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or (
+            "not an image" if isinstance(error, Image.UnidentifiedImageError) else str(error)
+        )
+        raise InputError(
+            path, f"cannot be read ({reason})", "Give a whole JPEG or PNG file."
+        ) from error
+
+
+def crop_and_resize(picture: Image.Image, box: Sequence[int], size: int) -> np.ndarray:
+    """The box (top, left, height, width) at `size` px, smoothly; uint8 [S, S, 3]."""
+    top, left, height, width = (int(value) for value in box)
+    corners = (left, top, left + width, top + height)
+    return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR, box=corners))
+
+
+def read_view(path: str | Path, view: View, epoch: int, index: int) -> np.ndarray:
+    """What `view` shows of a file before normalisation; uint8 [S, S, 3].
+
+    Raises:
+        InputError: as `open_rgb`, or the image is not S px and `view` resizes nothing.
+    """
+    picture, size = open_rgb(path), view.data.image_size
+    if view.whole:
+        if picture.size != (size, size):
+            raise InputError(
+                path,
+                f"is {picture.width}x{picture.height} px where data.image_size is {size}",
+                "Set data.resize.",
+            )
+        return np.asarray(picture)
+    sides = (np.array([picture.height]), np.array([picture.width]))
+    return crop_and_resize(picture, view.boxes(epoch, np.array([index]), *sides)[0], size)
+
+
+def normalise(images: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
+    """uint8 [B, S, S, 3] to float32 [B, 3, S, S] in units of the training set's spread."""
+    scale = 1 / (255 * torch.tensor(std, dtype=torch.float64))
+    offset = -torch.tensor(mean, dtype=torch.float64) / torch.tensor(std, dtype=torch.float64)
+    shape = (1, 3, 1, 1)
+    scale, offset = (v.float().to(images.device).view(shape) for v in (scale, offset))
+    channels_first = images.permute(0, 3, 1, 2).to(torch.float32)
+    return channels_first.contiguous().mul_(scale).add_(offset)
+
+
+def load_image(
+    path: str | Path, data: DataParams, mean: Sequence[float], std: Sequence[float]
+) -> torch.Tensor:
+    """The validation transform of one file; float32 [1, 3, S, S].
+
+    Raises:
+        InputError: missing, damaged, not an image, or of the wrong size without data.resize.
+    """
+    pixels = read_view(path, View(data, seed=0, train=False), 0, 0)
+    return normalise(torch.from_numpy(pixels.copy())[None], mean, std)

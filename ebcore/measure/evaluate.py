@@ -1,0 +1,156 @@
+"""The stage `evaluate`: every validation image through the packed network and PyTorch."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ebcore.checkpoint import save_checkpoint
+from ebcore.data.loader import open_split
+from ebcore.data.manifest import load_manifest
+from ebcore.errors import InputError
+from ebcore.files import atomic_write
+from ebcore.measure.accuracy import hits, percent
+from ebcore.measure.usage import (
+    entropy,
+    expert_layers,
+    last_experts,
+    recorded_experts,
+    usage_counts,
+    usage_rows,
+    write_usage,
+)
+from ebcore.models import EBResNet, load_model
+from ebcore.packed import Agreement, PackedModel, agreement, load
+from ebcore.params import Params
+from ebcore.workspace import (
+    BETON,
+    checkpoint_file,
+    curve_file,
+    evaluation_file,
+    metrics_file,
+    packed_file,
+)
+
+_REMEDY = "Pack the checkpoint again (`dvc repro -f pack`); if it stays, report it as a bug."
+_TOP1_SHARE = 1e-3  # of the images by which the two accuracies may differ, at least one image
+
+
+@dataclass
+class Outcome:
+    """Everything kept of the images seen so far.
+
+    Attributes:
+        batches: by name, a tensor per batch: features float32 [B, C] before the classifier,
+            labels int64 [B], experts int64 [B, L], and for "pytorch" and "packed" the predicted
+            class int64 [B] and whether the label is among the best 1 and 5, bool [B].
+        listed: images whose signs or experts differ within rounding, with the first such layer.
+        worst_logit: largest difference of an image not listed, over its largest logit.
+    """
+
+    batches: dict[str, list[Tensor]] = field(default_factory=lambda: defaultdict(list))
+    listed: list[dict[str, Any]] = field(default_factory=list)
+    worst_logit: float = 0.0
+    images: int = 0
+
+    def see(self, model: EBResNet, packed: PackedModel, images: Tensor, labels: Tensor) -> None:
+        """Runs one batch through both.
+
+        Raises:
+            InputError: they disagree beyond rounding; the text names layer or image.
+        """
+        found = agreement(model, packed, images, batch_size=len(images))
+        if not found.ok:
+            raise _disagreement(found, self.images)
+        for image in found.listed:
+            about = {"layer": image.layer, "bits": image.bits, "expert": image.expert}
+            self.listed.append({"image": self.images + image.index, **about})
+        self.worst_logit = max(self.worst_logit, found.worst_logit)
+        with recorded_experts(model) as layers, torch.inference_mode():
+            features = model.features(images)
+            reference = model.fc(features)
+            self.batches["experts"].append(last_experts(layers, len(images)))
+        self.batches["features"].append(features)
+        self.batches["labels"].append(labels)
+        for name, logits in (("pytorch", reference), ("packed", packed(images))):
+            self.batches[name].append(logits.argmax(1))
+            self.batches[f"{name}_top1"].append(hits(logits, labels, 1))
+            self.batches[f"{name}_top5"].append(hits(logits, labels, 5))
+        self.images += len(images)
+
+    def joined(self, name: str) -> Tensor:
+        """A tensor over all images."""
+        return torch.cat(self.batches[name])
+
+
+def evaluate_stage(params: Params, experts: int) -> dict[str, float]:
+    """checkpoints/train_binary-N + packed/ebconv-N.ebp -> accuracies, agreement, expert usage.
+
+    Writes metrics/evaluate-N.json, plots/evaluate-usage-N.csv and evaluation/N.safetensors
+    (features before the classifier, labels, predictions, chosen experts of every image).
+
+    Raises:
+        InputError: a file is missing or damaged, or the two networks do not agree as the
+            correctness rules ask; the text names the layer or image.
+    """
+    model = load_model(checkpoint_file("train_binary", experts))
+    packed = load(packed_file(experts))
+    outcome = Outcome()
+    size = params.evaluate.batch_size
+    val = open_split(BETON, "val", params.data, batch_size=size, seed=params.seed)
+    with closing(val):
+        for batch in val.epoch(0):
+            outcome.see(model, packed, batch.images, batch.labels)
+    layers, classes = list(expert_layers(model)), val.classes
+    chosen, labels = outcome.joined("experts"), outcome.joined("labels")
+    counts = usage_counts(chosen, labels, experts, len(classes))
+    metrics = {
+        "images": outcome.images,
+        **accuracies(outcome),
+        "listed_images": len(outcome.listed),
+        "listed_percent": 100 * len(outcome.listed) / outcome.images,
+        "max_logit_error": outcome.worst_logit,
+        "gate_entropy": sum(entropy(c.sum(0)) for c in counts) / max(1, len(layers)),
+    }
+    tensors = {"features": outcome.joined("features"), "labels": labels, "experts": chosen}
+    tensors |= {name: outcome.joined(name) for name in ("pytorch", "packed")}
+    meta = {"layers": layers, "classes": classes, "listed": outcome.listed}
+    meta["data_sha256"] = load_manifest(BETON).sha256
+    write_usage(curve_file("evaluate-usage", experts), usage_rows(counts, layers, classes))
+    save_checkpoint(evaluation_file(experts), tensors, meta)
+    with atomic_write(metrics_file("evaluate", experts)) as file:
+        json.dump(metrics, file, indent=1)
+    return metrics
+
+
+def accuracies(outcome: Outcome) -> dict[str, float]:
+    """Top-1 and top-5 of both in percent.
+
+    Raises:
+        InputError: the two top-1 differ by more than 0.1 % of the images and one image.
+    """
+    keys = [f"{name}_{top}" for name in ("pytorch", "packed") for top in ("top1", "top5")]
+    right = {key: outcome.joined(key) for key in keys}
+    difference = abs(int(right["pytorch_top1"].sum()) - int(right["packed_top1"].sum()))
+    allowed = max(1.0, _TOP1_SHARE * outcome.images)
+    if difference > allowed:
+        raise InputError(
+            "packed network",
+            f"top-1 differs from PyTorch's by {difference} of {outcome.images} images, "
+            f"allowed are {allowed:g}",
+            _REMEDY,
+        )
+    return {key: percent(values) for key, values in right.items()}
+
+
+def _disagreement(found: Agreement, start: int) -> InputError:
+    more = len(found.violations) - 1
+    text = found.violations[0] + (f" (and {more} more)" if more else "")
+    where = f"in the batch that starts at validation image {start}"
+    return InputError("packed network", f"disagrees with PyTorch {where}: {text}", _REMEDY)

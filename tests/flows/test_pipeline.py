@@ -1,0 +1,225 @@
+"""The whole pipeline in a small clone: two expert counts, one epoch a step, real servers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+import yaml
+from mlflow import MlflowClient
+from playwright.sync_api import sync_playwright
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows.server import prefect_server
+from flows.tracking import METHOD
+from flows.ui import mlflow_server
+
+ROOT = Path(__file__).parents[2]
+EXPERTS = (1, 2)
+BRANCH = ("replicate", "train_experts", "train_binary", "pack", "benchmark", "evaluate")
+STAGES = {f"{stage}@{experts}" for stage in BRANCH for experts in EXPERTS} | {
+    *("fetch@digits", "prepare", "train_one", "report")
+}
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM_ARGUMENTS = [
+    *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+]
+pytestmark = pytest.mark.timeout(600)
+
+
+@dataclass
+class Clone:
+    """A copy of the tree that `make repro` has run in."""
+
+    folder: Path
+    server: str
+    output: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def run(self, *command: str, fails: bool = False) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+        )
+        assert fails or done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+        return done
+
+    def mlflow(self) -> MlflowClient:
+        return MlflowClient(f"sqlite:///{self.folder / 'mlflow.db'}")
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
+    folder = tmp_path_factory.mktemp("pipeline") / "clone"
+    folder.mkdir()
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
+        shutil.copy(ROOT / name, folder)
+    (folder / ".dvc").mkdir()
+    for name in ("config", ".gitignore"):
+        shutil.copy(ROOT / ".dvc" / name, folder / ".dvc")
+    for name in ("ebcore", "flows"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    write_small_params(folder)
+    git = ("git", "-c", "user.name=test", "-c", "user.email=test@example.org")
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    subprocess.run(["git", "add", "."], cwd=folder, check=True)
+    subprocess.run([*git, "commit", "--quiet", "-m", "start"], cwd=folder, check=True)
+    with prefect_server(port=0) as server:
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        environment = {**os.environ, "PATH": path, "PREFECT_API_URL": server}
+        clone = Clone(folder, server, environment=environment)
+        clone.output = clone.run("flows.repro").stdout
+        yield clone
+
+
+def write_small_params(folder: Path) -> None:
+    content = yaml.safe_load((ROOT / "params/digits.yaml").read_text())
+    content |= {"experts": list(EXPERTS), "workers": 2}
+    for stage in ("train_one", "train_experts", "train_binary"):
+        content[stage] |= {"epochs": 1, "milestones": [], "warmup_epochs": 0}
+    content["benchmark"] |= {"repeats": 3, "min_seconds": 0.0}
+    content["report"] |= {"tsne_samples": 100}
+    (folder / "params.yaml").write_text(yaml.safe_dump(content))
+
+
+def test_it_says_where_the_report_is(clone: Clone) -> None:
+    report = clone.folder / "report/index.html"
+    assert f"Report:   {report}" in clone.output
+    page = report.read_text()
+    assert "<html" in page
+    summary = json.loads((clone.folder / "report/summary.json").read_text())
+    assert [branch["experts"] for branch in summary["branches"]] == list(EXPERTS)
+
+
+def test_dvc_holds_every_result(clone: Clone) -> None:
+    assert "up to date" in clone.run("dvc", "status").stdout
+    metrics = json.loads(clone.run("dvc", "metrics", "show", "--json").stdout)
+    files = metrics[""]["data"]
+    for experts in EXPERTS:
+        assert "top1" in files[f"metrics/train_binary-{experts}.json"]["data"]
+        assert "packed_top1" in files[f"metrics/evaluate-{experts}.json"]["data"]
+    changed = subprocess.run(
+        ["git", "status", "--porcelain", "--untracked-files=all"],
+        cwd=clone.folder,
+        capture_output=True,
+        text=True,
+    ).stdout.split()[1::2]
+    assert {Path(name).parts[0] for name in changed} == {"dvc.lock", "metrics", "plots"}
+
+
+def test_a_second_run_starts_nothing(clone: Clone) -> None:
+    start = time.monotonic()
+    done = clone.run("flows.repro")
+    assert time.monotonic() - start < 15
+    assert "Every stage is up to date." in done.stdout
+    assert "Running stage" not in done.stdout
+
+
+def test_prefect_shows_every_stage_completed_with_its_log(clone: Clone) -> None:
+    here = temporary_settings({PREFECT_API_URL: clone.server})
+    with here, get_client(sync_client=True) as client:
+        runs = client.read_flow_runs()
+        logs = {run.id: client.read_logs(only_of(run.id)) for run in runs}
+    assert {run.name for run in runs} == STAGES
+    assert {run.state_name for run in runs} == {"Completed"}
+    assert all(logs.values())
+    epoch = "epoch 1/1: loss"
+    trained = {run.name for run in runs if any(epoch in log.message for log in logs[run.id])}
+    assert trained == {name for name in STAGES if name.startswith("train")}
+
+
+def only_of(run: UUID) -> LogFilter:
+    return LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run]))
+
+
+def test_mlflow_holds_a_finished_run_per_stage_and_expert_count(clone: Clone) -> None:
+    client = clone.mlflow()
+    experiment = client.get_experiment_by_name(METHOD)
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    assert {run.data.tags["dvc_stage"] for run in runs} == STAGES
+    assert len(runs) == len(STAGES)
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    found = client.search_runs([experiment.experiment_id], "tags.stage = 'train_binary'")
+    assert {run.data.tags["experts"] for run in found} == {str(count) for count in EXPERTS}
+    for run in found:
+        curve = client.get_metric_history(run.info.run_id, "val_top1")
+        assert [point.step for point in curve] == [run_length(clone)]
+        assert run.data.params["train_binary.epochs"] == "1"
+        assert len(run.data.tags["data_sha256"]) == 64
+        kept = {file.path for file in client.list_artifacts(run.info.run_id)}
+        assert kept == {f"{run.info.run_name.replace('@', '-')}.{kind}" for kind in ("json", "csv")}
+
+
+def run_length(clone: Clone) -> int:
+    """Steps of one epoch: whole batches of the training images."""
+    manifest = json.loads((clone.folder / "data/beton/manifest.json").read_text())
+    return int(manifest["splits"]["train"]["count"]) // 64
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_both_pages_show_the_runs(clone: Clone, tmp_path: Path) -> None:
+    """In headless Chromium; the screenshots stay with the test's output."""
+    chromium = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if chromium is None:
+        pytest.skip("no Chromium: `sh scripts/setup.sh browser` installs it where it may")
+    tracker = f"sqlite:///{clone.folder / 'mlflow.db'}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", tracker)
+        with mlflow_server(port=0) as mlflow, sync_playwright() as play:
+            browser = play.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGUMENTS)
+            page = browser.new_page(viewport={"width": 1400, "height": 1400})
+            page.goto(f"{clone.server.removesuffix('/api')}/runs")
+            for name in ("train_binary@2", "report"):
+                page.get_by_text(name, exact=True).first.wait_for(timeout=60_000)
+            page.get_by_text("Completed", exact=True).first.wait_for(timeout=60_000)
+            page.screenshot(path=tmp_path / "prefect.png")
+            experiment = clone.mlflow().get_experiment_by_name(METHOD)
+            assert experiment is not None
+            page.goto(f"{mlflow}/#/experiments/{experiment.experiment_id}/runs")
+            for name in ("train_binary@1", "train_binary@2"):
+                page.get_by_text(name, exact=True).first.wait_for(timeout=60_000)
+            page.screenshot(path=tmp_path / "mlflow.png")
+            browser.close()
+
+
+def test_bad_parameters_end_in_one_line(clone: Clone) -> None:
+    params = clone.folder / "params.yaml"
+    good = params.read_text()
+    params.write_text(good.replace("seed: 0", "seed: -1"))
+    try:
+        done = clone.run("flows.repro", fails=True)
+    finally:
+        params.write_text(good)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: params.yaml: seed: value -1")
+
+
+def test_a_failing_stage_says_why_in_the_last_line(clone: Clone) -> None:
+    """After everything else: it damages the clone."""
+    (clone.folder / "data/beton/val.beton").write_bytes(b"short")
+    done = clone.run("dvc", "repro", "--force", "--single-item", "evaluate@1", fails=True)
+    assert done.returncode != 0
+    beton = clone.folder / "data/raw/digits/train"
+    first = next(beton.rglob("*.JPEG"))
+    first.write_bytes(b"no image")
+    done = clone.run("flows.repro", fails=True)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: ") and first.name in last

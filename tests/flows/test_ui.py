@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import time
+import urllib.request
+
+import pytest
+
+from tests.flows.conftest import Checkout
+from tests.flows.test_repro import processes_of
+
+
+@pytest.mark.slow
+def test_both_servers_answer_and_stop(checkout: Checkout) -> None:
+    process = subprocess.Popen(
+        ["python", "-m", "flows.ui"],
+        cwd=checkout.folder,
+        env=checkout.environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    text = ""
+    while "Ctrl-C" not in text:
+        line = process.stdout.readline()
+        assert line, text
+        text += line
+    addresses = re.findall(r"http://127\.0\.0\.1:\d+", text)
+    assert len(addresses) == 2
+    for address in addresses:
+        with urllib.request.urlopen(address) as page:
+            assert b"<html" in page.read().lower()
+    assert (checkout.folder / ".prefect/server.json").exists()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(40) == 0
+    deadline = time.monotonic() + 10
+    while processes_of(checkout):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
