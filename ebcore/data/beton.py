@@ -24,11 +24,6 @@ JPEG, RAW = 0, 1  # FFCV's codes
 WINDOW = 256  # images encoded ahead of the writer
 
 
-def require_ffcv() -> None:
-    """Raises InputError where FFCV cannot be imported."""
-    import_ffcv()
-
-
 def beton_size(image: InspectedImage, max_size: int | None) -> tuple[int, int]:
     """Width and height in px as stored: the longer side at most `max_size`."""
     longer = max(image.width, image.height)
@@ -68,8 +63,7 @@ def write_beton(
     for image, as_jpeg in zip(images, jpeg, strict=True):  # now, not after hours of writing
         _require_page(root / image.path, _known_bytes(image, prepare, as_jpeg=as_jpeg), prepare)
     fields = {"image": ffcv.fields.RGBImageField(), "label": ffcv.fields.IntField()}
-    writer = ffcv.writer.DatasetWriter(str(path), fields, num_workers=1)
-    writer.page_size = prepare.page_size  # its constructor refuses pages below 2 MiB
+    writer = ffcv.writer.DatasetWriter(str(path), fields, prepare.page_size, num_workers=1)
     writer.num_samples = len(images)
     writer.prepare()
     try:

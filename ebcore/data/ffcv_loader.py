@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ebcore.data.augment import Ints, View
 from ebcore.data.ffcv_compat import import_ffcv
@@ -26,7 +27,7 @@ JPEG = 0  # FFCV's code
 BATCHES_AHEAD = 2
 
 
-class BoxDecoder(SimpleRGBImageDecoder):  # type: ignore[misc]
+class BoxDecoder(SimpleRGBImageDecoder):
     """Decodes the box that each row of the metadata names and resizes it to `size` px.
 
     FFCV's own decoders draw boxes from numba's per-thread generators: no seed reproduces them.
@@ -74,10 +75,12 @@ class BoxDecoder(SimpleRGBImageDecoder):  # type: ignore[misc]
         return decode
 
 
-class _Epoch(EpochIterator):  # type: ignore[misc]
+class _Epoch(EpochIterator):
     """FFCV's iterator in an order of ours; an error in its thread reaches the consumer."""
 
-    def __init__(self, loader: Any, order: Ints, boxes: Callable[[Ints], Any] | None) -> None:
+    def __init__(
+        self, loader: Any, order: NDArray[np.uint64], boxes: Callable[[Ints], Any] | None
+    ) -> None:
         self._error: BaseException | None = None
         self._boxes = boxes
         super().__init__(loader, order)

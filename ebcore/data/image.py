@@ -36,8 +36,9 @@ def open_rgb(path: str | Path) -> Image.Image:
 def crop_and_resize(picture: Image.Image, box: Sequence[int], size: int) -> np.ndarray:
     """The box (top, left, height, width) at `size` px, smoothly; uint8 [S, S, 3]."""
     top, left, height, width = (int(value) for value in box)
-    corners = (left, top, left + width, top + height)
-    return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR, box=corners))
+    # Not resize's own `box`: it blends in pixels from outside of the box.
+    part = picture.crop((left, top, left + width, top + height))
+    return np.asarray(part.resize((size, size), Image.Resampling.BILINEAR))
 
 
 def read_view(path: str | Path, view: View, epoch: int, index: int) -> np.ndarray:

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from ebcore.data.folder import NAMED, SPLITS, FoundImage, ImageFolder
+from ebcore.data.folder import SPLITS, FoundImage, ImageFolder, first_few
 from ebcore.errors import InputError
 
 PARALLEL_FROM = 5000  # images; below, starting processes costs more than it saves
@@ -41,6 +41,12 @@ class InspectedImage:
     height: int
     keeps_jpeg: bool  # its own bytes can go into a .beton
     colour: tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class _Damaged:
+    path: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -72,9 +78,9 @@ def inspect(
         found = list(
             tqdm(run(tasks), total=len(tasks), desc="check", unit="img", disable=not progress)
         )
-    corrupt = [result for result in found if isinstance(result, str)]
-    if corrupt and on_corrupt == "error":
-        raise _corrupt_error(folder.root, corrupt)
+    damaged = [result for result in found if isinstance(result, _Damaged)]
+    if damaged and on_corrupt == "error":
+        raise _damaged_error(folder.root, damaged)
     n_train = len(folder.train)
     images = {
         split: [result for result in part if isinstance(result, InspectedImage)]
@@ -89,14 +95,11 @@ def inspect(
                 "the class has no readable image",
                 "Add images, or remove it from both splits.",
             )
-    skipped = [
-        task[1].path for task, result in zip(tasks, found, strict=True) if isinstance(result, str)
-    ]
-    return Inspection(images, skipped, *_mean_and_std(images["train"]))
+    return Inspection(images, [file.path for file in damaged], *_mean_and_std(images["train"]))
 
 
-def _inspect_one(task: Task) -> InspectedImage | str:
-    """The image's facts, or `path: reason` for a file that is no whole image."""
+def _inspect_one(task: Task) -> InspectedImage | _Damaged:
+    """Reads and decodes one file."""
     root, image, colour = task
     try:
         content = Path(root, image.path).read_bytes()
@@ -106,7 +109,7 @@ def _inspect_one(task: Task) -> InspectedImage | str:
             pixels = picture.convert("RGB")  # decodes all of it
     # Pillow raises many kinds for damaged files, struct.error and SyntaxError among them.
     except Exception as error:
-        return f"{image.path} ({_reason(error)})"
+        return _Damaged(image.path, _reason(error))
     return InspectedImage(
         image.path,
         image.label,
@@ -144,17 +147,16 @@ def _mean_and_std(images: list[InspectedImage]) -> tuple[list[float], list[float
     return mean, [v**0.5 if v > 0 else 1.0 for v in variance]
 
 
-def _corrupt_error(root: Path, corrupt: list[str]) -> InputError:
+def _damaged_error(root: Path, damaged: list[_Damaged]) -> InputError:
     remedy = "Mend or remove them, or set prepare.on_corrupt: skip."
-    if len(corrupt) == 1:
-        path, reason = corrupt[0].split(" (", 1)
-        return InputError(root / path, f"cannot be read ({reason}", remedy)
-    named = "; ".join(corrupt[:NAMED]) + ("; ..." if len(corrupt) > NAMED else "")
-    return InputError(root, f"{len(corrupt)} files are no whole images: {named}", remedy)
+    if len(damaged) == 1:
+        return InputError(root / damaged[0].path, f"cannot be read ({damaged[0].reason})", remedy)
+    named = first_few([f"{file.path} ({file.reason})" for file in damaged])
+    return InputError(root, f"{len(damaged)} files are no whole images: {named}", remedy)
 
 
 @contextmanager
-def _mapper(count: int) -> Iterator[Callable[[list[Task]], Iterator[InspectedImage | str]]]:
+def _mapper(count: int) -> Iterator[Callable[[list[Task]], Iterator[InspectedImage | _Damaged]]]:
     if count < PARALLEL_FROM:
         yield lambda tasks: map(_inspect_one, tasks)
         return

@@ -1,4 +1,13 @@
-"""Whether a packed network agrees with its PyTorch model: DESIGN's correctness rules (a) and (b)."""
+"""Whether a packed network agrees with its PyTorch model.
+
+Rule (a), layer by layer: each packed layer gets the reference's real-valued input. Its sign bits
+equal the reference's but where |v| <= 1e-5 x rms(v); accumulators are exact; given equal bits and
+expert, real outputs agree to 1e-5 of the layer's largest.
+Rule (b), end to end: where an image's bits and experts are equal in all layers, logits agree to
+1e-4 of its largest and top-1 agrees but at a tie. Every other image is listed with its first
+differing layer, whose differing bits are near zero or whose gate is near a tie: one flipped sign
+may change a whole image, in PyTorch against itself too.
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,6 @@ import hashlib
 import json
 import math
 import struct
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +49,9 @@ def read(path: str | Path) -> Graph:
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        raise InputError(path, f"cannot be read ({error.strerror})", "Give a packed file.") from None
+        raise InputError(
+            path, f"cannot be read ({error.strerror})", "Give a packed file."
+        ) from None
     return decode(data, path)
 
 
@@ -100,34 +101,43 @@ def decode(data: bytes, path: str | Path) -> Graph:
     if end > len(data):
         raise refuse("has a header longer than the file")
     try:
-        header = json.loads(data[_PREFIX.size : end], parse_constant=_no_constant)
-        return _Reader(memoryview(data)[end:], refuse).graph(header)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError, _Malformed) as error:
+        text = data[_PREFIX.size : end].decode()
+        header = json.loads(text, parse_constant=_finite, parse_float=_finite)
+        return _Reader(memoryview(data)[end:]).graph(header)
+    except (ValueError, RecursionError) as error:  # also too many digits, or bytes that are no text
         raise refuse(f"has a malformed header ({error})") from None
 
 
-class _Malformed(Exception):
+class _Malformed(ValueError):
     pass
 
 
-def _no_constant(name: str) -> None:
-    raise _Malformed(f"{name} is not allowed")
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise _Malformed(f"{text:.20} is not a finite number")
+    return value
 
 
 class _Reader:
     """Turns the parsed header into a Graph; trusts nothing in it."""
 
-    def __init__(self, payload: memoryview, refuse: Callable[[str], InputError]) -> None:
-        self.payload, self.refuse = payload, refuse
+    def __init__(self, payload: memoryview) -> None:
+        self.payload = payload
 
     def graph(self, header: Any) -> Graph:
-        fields = _fields(header, "header", input_shape=list, nodes=list, tensors=dict, metadata=dict)
+        fields = _fields(
+            header, "header", input_shape=list, nodes=list, tensors=dict, metadata=dict
+        )
         shape = _integers(fields["input_shape"], "input_shape", length=3)
         if len(fields["nodes"]) > _MAX_NODES:
             raise _Malformed("too many nodes")
         _check_depth(fields["metadata"])
-        tensors = {name: self.tensor(name, entry) for name, entry in fields["tensors"].items()}
-        self._check_overlap(fields["tensors"], tensors)
+        table = fields["tensors"]
+        if any(len(name) > 256 or not name.isprintable() for name in table):
+            raise _Malformed("a tensor's name is too long or not printable")
+        tensors = {name: self.tensor(name, entry) for name, entry in table.items()}
+        self._check_overlap(table, tensors)
         nodes = [_node(entry, i, tensors) for i, entry in enumerate(fields["nodes"])]
         used = {name for node in nodes for name in node.tensors.values()}
         if used != set(tensors):
@@ -174,6 +184,8 @@ def _node(entry: Any, index: int, tensors: dict[str, Tensor]) -> Node:
     fields = _fields(
         entry, what, op=str, name=str, inputs=list, attrs=dict, tensors=dict, source=dict
     )
+    if not fields["name"].isprintable():
+        raise _Malformed(f"{what} has a name that is not printable")
     op = OPS.get(fields["op"])
     if op is None:
         raise _Malformed(f"{what} has an unknown operation")

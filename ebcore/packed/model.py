@@ -156,7 +156,9 @@ class PackedModel:
     def _run(self, x: Tensor, traces: list[TracePointers] | None) -> Tensor:
         x = self._checked(x, self.input_shape, "input")
         if type(self.threads) is not int or not 1 <= self.threads <= 1024:
-            raise InputError(f"threads={self.threads!r}", "is not 1 to 1024", "Give a whole number.")
+            raise InputError(
+                f"threads={self.threads!r}", "is not 1 to 1024", "Give a whole number."
+            )
         shape = self._native.shape(len(self.graph.nodes))
         out = torch.empty(len(x), *(shape[:1] if self._flat else shape))
         try:

@@ -138,7 +138,13 @@ class NativeModel:
         _check(status, error)
 
     def run_node(
-        self, node: int, x: int, second: int | None, batch: int, out: int, trace: TracePointers | None
+        self,
+        node: int,
+        x: int,
+        second: int | None,
+        batch: int,
+        out: int,
+        trace: TracePointers | None,
     ) -> None:
         """Runs one node on given inputs (addresses, as for `run`)."""
         error = ctypes.create_string_buffer(_ERROR_BYTES)

@@ -94,7 +94,7 @@ def _run_workers(job: Job, on_line: Relay, on_record: Record) -> None:
         code = process.wait()
     for record in records.new():
         on_record(record)
-    if code:
+    if not (job.folder / FINAL).exists():
         raise _explanation(job, code)
 
 
@@ -130,11 +130,13 @@ def torchrun(job: Job, job_file: Path) -> list[str]:
 
 
 def _explanation(job: Job, code: int) -> InputError:
+    """Why there is no trained network."""
     if job.error_file.exists():
         return InputError(*json.loads(job.error_file.read_text(encoding="utf-8")))
+    how = f"failed (exit code {code}); the reason is above" if code else "stopped on request"
     return InputError(
         job.stage,
-        f"a training process ended early (torchrun's exit code {code}); its output is above",
+        f"the training processes {how}",
         f"Start the stage again: it goes on from its last checkpoint in {job.folder}.",
     )
 

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ebcore.data.loader import Batch, open_split
+from ebcore.data.manifest import load_manifest
 from ebcore.files import atomic_write
 from ebcore.methods.ebconv import STEPS, start_model
 from ebcore.models.checkpoint import save_model
@@ -169,7 +170,7 @@ class Trainer:
         }
         with atomic_write(self.job.folder / RESULT) as file:
             json.dump(result, file)
-        manifest, data = self.images.manifest, self.job.params.data
+        manifest, data = load_manifest(BETON), self.job.params.data
         # Nothing here changes from run to run: equal training gives an equal file.
         metadata = {
             "stage": self.job.stage,

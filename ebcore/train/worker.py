@@ -8,16 +8,15 @@ from pathlib import Path
 
 import torch
 
-from ebcore.errors import EXIT_CODE, InputError
+from ebcore.errors import InputError
 from ebcore.train.distributed import join, leave
 from ebcore.train.job import read_job
 from ebcore.train.loop import Stopped, Trainer
 from ebcore.train.signals import StopRequest, end_with_parent
 
-STOPPED = 75  # EX_TEMPFAIL: start again to go on
 
 
-def main() -> int:
+def main() -> None:
     end_with_parent()
     stop = StopRequest()
     torch.backends.cudnn.benchmark = False
@@ -27,16 +26,14 @@ def main() -> int:
     try:
         Trainer(job, group, stop).run()
     except Stopped:
-        return STOPPED
+        pass  # the network is missing: that tells the launching process
     except InputError as error:
+        # An exit code would make torchrun print a traceback of its own over the reason.
         parts = [error.subject, error.reason, error.remedy]
         job.error_file.write_text(json.dumps(parts), encoding="utf-8")
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        return EXIT_CODE
     finally:
         leave()
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

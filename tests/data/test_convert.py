@@ -15,7 +15,7 @@ from ebcore.data.manifest import load_manifest
 from ebcore.errors import InputError
 from ebcore.params import DataParams, PrepareParams
 
-PREPARE = PrepareParams(page_size=1 << 16)
+PREPARE = PrepareParams()
 
 
 def _convert(folder: Path, out: Path, loader: str = "ffcv", **changes: object) -> object:
@@ -100,8 +100,8 @@ def test_jpegs_keep_their_bytes_unless_they_shrink(varied: Path, tmp_path: Path)
 
 
 def test_image_larger_than_a_page(small: Path, tmp_path: Path) -> None:
-    Image.new("RGB", (200, 200)).save(small / "train" / "ant" / "large.JPEG")
-    with pytest.raises(InputError, match=r"large\.JPEG: needs 120000 bytes.*page_size"):
+    Image.new("RGB", (1000, 700)).save(small / "train" / "ant" / "large.JPEG")
+    with pytest.raises(InputError, match=r"large\.JPEG: needs 2100000 bytes.*page_size"):
         _convert(small, tmp_path / "out", jpeg_fraction=0.0)
     assert not [path for path in tmp_path.iterdir() if "out" in path.name]
 
@@ -126,25 +126,25 @@ def test_class_mismatch(small: Path, tmp_path: Path) -> None:
 def test_corrupt_image(small: Path, tmp_path: Path) -> None:
     path = small / "val" / "cat" / "1.JPEG"
     path.write_bytes(path.read_bytes()[:-200])
-    _expect_error(small, tmp_path / "out", r"val/cat/1\.JPEG: cannot be read \(.*truncated")
+    _expect_error(small, tmp_path / "out", r"val/cat/1\.JPEG: cannot be read \(.*[Tt]runcated")
 
 
 def test_many_corrupt_images_are_counted_and_the_first_named(small: Path, tmp_path: Path) -> None:
     for path in (small / "train" / "ant").iterdir():
         path.write_text("no image")
     _expect_error(
-        small, tmp_path / "out", r"9 files are no.*ant/0\.JPEG \(not an image\).*; \.\.\."
+        small, tmp_path / "out", r"9 files are no.*ant/0\.JPEG \(not an image\).* and 4 more"
     )
 
 
 def test_corrupt_images_are_skipped_on_request_and_listed(
     small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (small / "train" / "bee" / "notes.txt").write_text("no image")
+    (small / "train" / "bee" / "notes (1).txt").write_text("no image")
     manifest = _convert(small, tmp_path / "out", on_corrupt="skip")
-    assert manifest.skipped == ["train/bee/notes.txt"]  # type: ignore[attr-defined]
+    assert manifest.skipped == ["train/bee/notes (1).txt"]  # type: ignore[attr-defined]
     assert manifest.splits["train"].count == 27  # type: ignore[attr-defined]
-    assert "notes.txt" in capsys.readouterr().out
+    assert "notes (1).txt" in capsys.readouterr().out
 
 
 def test_skipping_may_not_empty_a_class(small: Path, tmp_path: Path) -> None:
@@ -158,7 +158,8 @@ def test_skipping_may_not_empty_a_class(small: Path, tmp_path: Path) -> None:
 def test_other_kinds_of_image_become_rgb(
     small: Path, tmp_path: Path, data: Callable[..., DataParams], mode: str
 ) -> None:
-    image = Image.new("RGB", (16, 16), (200, 100, 50)).convert(mode)
+    image = Image.new("RGB", (16, 16), (200, 100, 50))
+    image = image.quantize() if mode == "P" else image.convert(mode)  # P: without dithering
     buffer = io.BytesIO()
     image.save(buffer, format="JPEG" if mode in ("L", "CMYK") else "PNG", quality=100)
     path = small / "val" / "ant" / "0.JPEG"

@@ -49,7 +49,7 @@ def test_digits_show_the_scans(tmp_path: Path) -> None:
 
 
 def test_unknown_source_names_the_allowed_ones(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="'cifar'.*digits, cifar10, cifar100"):
+    with pytest.raises(InputError, match=r"'cifar'.*digits, cifar10, cifar100"):
         fetch("cifar", tmp_path / "x")
     assert not list(tmp_path.iterdir())
 

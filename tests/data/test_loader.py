@@ -32,7 +32,7 @@ def prepared(varied: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """ffcv/ and folder/, both of the images of `varied`."""
     root = tmp_path_factory.mktemp("prepared")
     for loader in LOADERS:
-        prepare = PrepareParams(page_size=1 << 16, jpeg_fraction=0.5)
+        prepare = PrepareParams(jpeg_fraction=0.5)
         convert(varied, root / loader, prepare, loader, name="x", progress=False)
     return root
 
@@ -105,7 +105,7 @@ def test_ffcv_decoder_uses_the_boxes_of_the_view(
 
 
 @pytest.mark.parametrize("loader", LOADERS)
-@pytest.mark.parametrize("world", [1, 2, 3, 5])
+@pytest.mark.parametrize("world", [1, 3])
 def test_validation_counts_every_image_once(
     prepared: Path, varied: Path, data: Make, loader: str, world: int
 ) -> None:

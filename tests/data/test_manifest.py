@@ -19,7 +19,7 @@ Make = Callable[..., DataParams]
 def beton(small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     out = tmp_path / "beton"
-    convert(small, out, PrepareParams(page_size=1 << 16), "ffcv", name="x", progress=False)
+    convert(small, out, PrepareParams(), "ffcv", name="x", progress=False)
     return out
 
 
@@ -71,7 +71,7 @@ def test_large_files_are_hashed_once(beton: Path, monkeypatch: pytest.MonkeyPatc
     for _ in range(3):
         load_manifest(beton).verify(beton)
     assert len(hashed) == 2
-    manifest_module.REMEMBERED.write_text("{ not JSON")  # is not trusted, and no obstacle
+    manifest_module.remembered_file().write_text("{ not JSON")  # is not trusted, and no obstacle
     load_manifest(beton).verify(beton)
     assert len(hashed) == 4
 

@@ -106,9 +106,7 @@ def test_flip_at_zero_is_listed_but_allowed() -> None:
     from ebcore.layers import BinaryConv2d
 
     norm = nn.BatchNorm2d(2).eval()
-    model = nn.Sequential(
-        norm, BinaryConv2d(2, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()
-    ).eval()
+    model = nn.Sequential(norm, BinaryConv2d(2, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
     images = torch.ones(2, 2, 3, 3)
     images[1, 0, 0, 0] = 0.0
     packed = pack(model, (2, 3, 3))

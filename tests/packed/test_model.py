@@ -139,7 +139,7 @@ def test_nan_that_arises_inside_names_the_layer(forced_isa: str) -> None:
     packed = pack(nn.Sequential(norm, BinaryConv2d(4, 4, 1)).eval(), (4, 3, 3))
     x = torch.zeros(1, 4, 3, 3)
     x[0, 3, 2, 2] = float("inf")
-    with pytest.raises(InputError, match="layer '1'.*NaN"):
+    with pytest.raises(InputError, match=r"layer '1'.*NaN"):
         packed(x)
 
 
@@ -176,7 +176,7 @@ def test_real_layers_are_refused_by_name(inputs: bool, weights: bool, network: B
 
 
 def test_unknown_layers_are_refused_by_name() -> None:
-    with pytest.raises(InputError, match="layer '1'.*GELU"):
+    with pytest.raises(InputError, match=r"layer '1'.*GELU"):
         pack(nn.Sequential(nn.Conv2d(3, 4, 1), nn.GELU()), (3, 4, 4))
 
 
