@@ -75,7 +75,7 @@ template <bool MASKED>
 static void binary_row(const BinaryConvArgs& a, int index, int y) {
   const Block block = a.block[index];
   const int64_t step = int64_t(a.stride) * a.pixel;
-  const uint32_t* x = a.bits + int64_t(y) * a.stride * a.row;
+  const uint32_t* x = a.bits + int64_t(y) * a.stride * a.row + block.input;
   const int32_t* base =
       a.base + int64_t(a.row_class[y]) * a.column_classes * a.blocks * kLanes;
   const int64_t pixel = int64_t(y) * a.out_width;
