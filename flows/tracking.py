@@ -183,7 +183,8 @@ def _experiment(client: Any) -> str:
         return str(found.experiment_id)
     local = tracking_uri().startswith("sqlite:")
     files = (main_checkout() / "mlruns").as_uri() if local else None
-    return str(client.create_experiment(METHOD, artifact_location=files))
+    tags = {"mlflow.experimentKind": "custom_model_development"}  # the page's view for training
+    return str(client.create_experiment(METHOD, artifact_location=files, tags=tags))
 
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -56,7 +56,7 @@ PY
 }
 
 system_packages() {
-    command -v "$PYTHON" >/dev/null || fail "$PYTHON" "not found; install Python 3.11 or newer"
+    command -v "$PYTHON" >/dev/null || fail "$PYTHON: not found" "Install Python 3.11 or newer, or set PYTHON"
     "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
         fail "$("$PYTHON" --version) is too old" "Set PYTHON to a Python 3.11 or newer"
     if ! has_python; then

@@ -52,6 +52,7 @@ def benchmark(
         )
     model = packed if isinstance(packed, PackedModel) else load(packed)
     rows = []
+    about = machine()  # before pinning, which hides the other cores
     before = model.threads
     with pinned(threads) as cores, torch.inference_mode(), warnings.catch_warnings():
         # On the int8 network's accuracy, which is not asked for here.
@@ -70,7 +71,7 @@ def benchmark(
                         "repeats": repeats,
                         "pinned": cores or "no",
                         "packed_isa": model.isa,
-                        **machine(),
+                        **about,
                     }
                 )
         finally:

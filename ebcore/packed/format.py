@@ -31,7 +31,7 @@ MAGIC, VERSION = b"EBPACKED", 1
 _PREFIX = struct.Struct("<8sI32sQ")
 _ALIGN = 64
 _REMEDY = "Restore it with `dvc checkout`, or make it again with `ebcore pack`."
-_MAX_ELEMENTS, _MAX_NODES, _MAX_DEPTH = 1 << 32, 100_000, 32
+_MAX_ELEMENTS, _MAX_NODES, _MAX_DEPTH = 1 << 32, 4096, 32
 
 
 def write(graph: Graph, path: str | Path) -> None:

@@ -93,6 +93,7 @@ class NativeModel:
 
     def __init__(self, graph: Graph, isa: str) -> None:
         self._handle = ctypes.c_void_p()
+        self._free = library().ebcore_free  # still there when the interpreter shuts down
         names = list(graph.tensors)
         tensors = (_Tensor * max(1, len(names)))()
         for slot, name in zip(tensors, names, strict=False):
@@ -118,7 +119,7 @@ class NativeModel:
 
     def __del__(self) -> None:
         if self._handle:
-            library().ebcore_free(self._handle)
+            self._free(self._handle)
 
     def shape(self, value: int) -> Shape:
         """C, H, W of a value."""

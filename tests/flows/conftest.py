@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from flows.server import prefect_server
@@ -93,6 +94,18 @@ class Checkout:
 
     def set_mode(self, mode: str) -> None:
         (self.folder / "mode").write_text(mode)
+
+
+def processes_of(checkout: Checkout) -> list[psutil.Process]:
+    """Every process that keeps its Prefect state in this checkout."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("PREFECT_HOME") == str(checkout.folder / ".prefect"):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
 
 
 @pytest.fixture

@@ -3,22 +3,9 @@ from __future__ import annotations
 import signal
 import time
 
-import psutil
 import pytest
 
-from tests.flows.conftest import Checkout
-
-
-def processes_of(checkout: Checkout) -> list[psutil.Process]:
-    """Every process that keeps its Prefect state in this checkout."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("PREFECT_HOME") == str(checkout.folder / ".prefect"):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
+from tests.flows.conftest import Checkout, processes_of
 
 
 def test_the_failing_stage_has_the_last_word(checkout: Checkout) -> None:

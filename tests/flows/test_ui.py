@@ -8,8 +8,7 @@ import urllib.request
 
 import pytest
 
-from tests.flows.conftest import Checkout
-from tests.flows.test_repro import processes_of
+from tests.flows.conftest import Checkout, processes_of
 
 
 @pytest.mark.slow

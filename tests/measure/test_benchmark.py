@@ -42,6 +42,7 @@ def test_a_row_for_the_network_and_each_binary_layer(packed: PackedModel) -> Non
         assert row["speedup_fp32"] == pytest.approx(row["fp32_ms"] / row["packed_ms"])
         assert (row["int8_ms"] is None) == bool(row["note"]), "missing int8 has its reason"
         assert row["threads"] == 1 and row["experts"] == 2 and row["cpu"]
+        assert row["cores"] == str(available_cores()), "not those left by pinning"
     assert rows[2]["shape"] == "16-16 3x3/1 g2 8x8"
 
 

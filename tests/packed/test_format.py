@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -18,6 +19,7 @@ from ebcore.errors import InputError
 from ebcore.models import EBResNet
 from ebcore.packed import format as file_format
 from ebcore.packed import load, pack
+from ebcore.packed.graph import Bits, Graph, Node
 
 Header = dict[str, Any]
 PREFIX = 8 + 4 + 32 + 8  # magic, version, SHA-256, header length
@@ -236,3 +238,14 @@ def test_mutated_headers_are_refused_or_run(
 def _load(data: bytes, folder: Path) -> Any:
     (folder / "net.ebp").write_bytes(data)
     return load(folder / "net.ebp")
+
+
+def test_small_file_cannot_ask_for_much_memory(tmp_path: Path) -> None:
+    # A 64 x 64 kernel over a padded image has 130 x 130 border classes: their table would take
+    # 130 * 130 * 20,000 numbers, 1.4 GB, from 10 MB of weights.
+    bits = Bits((1, 20_000, 1, 64, 64), np.zeros(20_000 * 64 * 64 // 8, np.uint8))
+    attrs = {"kernel": 64, "stride": 1, "padding": 64, "groups": 1, "act": 0, "experts": 1}
+    node = Node("binary_conv", "conv", [0], attrs, {"bits": "bits", "scale": "scale"})
+    tensors = {"bits": bits, "scale": np.ones(20_000, np.float32)}
+    data = file_format.encode(Graph((1, 200, 200), [node], tensors))
+    assert "layer 'conv' is too large" in _refused(data, tmp_path)

@@ -9,12 +9,15 @@ namespace {
 
 constexpr int64_t kMaxSide = 1 << 14, kMaxChannels = 1 << 16, kMaxKernel = 64, kMaxExperts = 1024;
 constexpr int64_t kMaxElements = int64_t(1) << 28;  // of any one array: 1 GiB of fp32
+constexpr int64_t kMaxTotal = 2 * kMaxElements;     // of all weights in kernel layout
+constexpr int kMaxNodes = 4096;
 
 struct Builder {
   const EbTensor* tensors;
   int tensor_count;
   Model& model;
   int index = -1;
+  int64_t total = 0;
 
   [[noreturn]] void fail(const std::string& text) const { throw Failure(index, text); }
   void require(bool holds, const char* text) const {
@@ -28,6 +31,12 @@ struct Builder {
       product *= size;
     }
     return product;
+  }
+
+  // Counts an array that stays: a small file must not ask for much more memory than it has.
+  void reserve(std::initializer_list<int64_t> sizes) {
+    total += elements(sizes);
+    require(total <= kMaxTotal, "needs too much memory");
   }
 
   const EbTensor* find(const EbNode& n, int slot, DType dtype,
@@ -114,9 +123,10 @@ struct Builder {
             "adds values of different shapes");
   }
 
-  Dense dense(const EbNode& n, int weight, int bias, int64_t inputs, int64_t count) const {
+  Dense dense(const EbNode& n, int weight, int bias, int64_t inputs, int64_t count) {
     Dense d;
     d.outputs = int(count);
+    reserve({count + kLanes, inputs});
     const float* w = floats(n, weight, {count, inputs}, true);
     const ConvShape s{int(inputs), int(count), 1, 1, 0, 1, 1, 1, 1, 1};
     d.weights = real_weights(s, w);
@@ -131,7 +141,7 @@ struct Builder {
     const Value out = make_value(s.out_channels, s.out_height, s.out_width);
     const int64_t k = s.kernel, o = s.out_channels;
     const float* weight = floats(n, 0, {o, s.in_group(), k, k}, true);
-    elements({o + int64_t(s.groups) * kLanes, s.in_group(), k, k});
+    reserve({o + int64_t(s.groups) * kLanes, s.in_group(), k, k});
     const float* bias = floats(n, 1, {o}, false);
     const float* slope = floats(n, 2, {o}, attr(n, 4, kNone, kPrelu) == kPrelu);
     node.real = real_weights(s, weight);
@@ -158,10 +168,10 @@ struct Builder {
     require(bits != nullptr, "lacks its weights");
     const Packing p = packing(s);
     const int64_t blocks = int64_t(p.groups) * ((p.merged * s.out_group() + 15) / 16);
-    elements({experts, blocks, k * k * p.words, kLanes});
+    reserve({experts, blocks, k * k * p.words, kLanes});
     const int64_t rows = std::min<int64_t>(s.out_height, 2 * k + 2);
     const int64_t columns = std::min<int64_t>(s.out_width, 2 * k + 2);
-    elements({experts, rows, columns, blocks, kLanes});
+    reserve({experts, rows, columns, blocks, kLanes});
     elements({in, k, k});  // the largest accumulator
     model.bits = std::max(model.bits, elements({s.height + 2 * s.padding, s.width + 2 * s.padding,
                                                 p.groups * p.words}));
@@ -276,7 +286,7 @@ std::unique_ptr<Model> build(const EbTensor* tensors, int tensor_count, const Eb
   auto model = std::make_unique<Model>();
   model->kernels = kernels;
   Builder b{tensors, tensor_count, *model};
-  b.require(node_count >= 1 && node_count <= 100000, "has no nodes, or too many");
+  b.require(node_count >= 1 && node_count <= kMaxNodes, "has no nodes, or too many");
   model->values.push_back(b.make_value(shape[0], shape[1], shape[2]));
   for (int i = 0; i < node_count; ++i) {
     b.index = i;

@@ -71,6 +71,7 @@ BinaryWeights binary_weights(const ConvShape& s, int experts, const uint8_t* bit
   if (p.merged > 1) r.masks.assign(r.blocks.size() * kLanes, 0);
 
   std::vector<int> sums(k * k);
+  std::vector<int> above((k + 1) * (k + 1));  // sums of the taps above and left of a corner
   for (int e = 0; e < experts; ++e) {
     for (size_t b = 0; b < r.blocks.size(); ++b) {
       for (int lane = 0; lane < r.blocks[b].valid; ++lane) {
@@ -88,16 +89,20 @@ BinaryWeights binary_weights(const ConvShape& s, int experts, const uint8_t* bit
           }
           if (p.merged > 1) r.masks[b * kLanes + lane] |= 1u << bit;
         }
+        for (int ky = 0; ky < k; ++ky) {
+          for (int kx = 0; kx < k; ++kx) {
+            const int* up = &above[ky * (k + 1) + kx];
+            above[(ky + 1) * (k + 1) + kx + 1] = sums[ky * k + kx] + up[1] + up[k + 1] - up[0];
+          }
+        }
+        const auto corner = [&](int ky, int kx) { return above[ky * (k + 1) + kx]; };
         for (int row = 0; row < r.row_classes; ++row) {
           for (int column = 0; column < r.column_classes; ++column) {
-            int value = k * k * in;
-            for (int ky = 0; ky < k; ++ky) {
-              for (int kx = 0; kx < k; ++kx) {
-                const bool inside = ky >= rows[row].first && ky < rows[row].second &&
-                                    kx >= columns[column].first && kx < columns[column].second;
-                if (!inside) value += sums[ky * k + kx];
-              }
-            }
+            const auto [top, bottom] = rows[row];
+            const auto [left, right] = columns[column];
+            const int inside = corner(bottom, right) - corner(top, right) - corner(bottom, left) +
+                               corner(top, left);
+            const int value = k * k * in + corner(k, k) - inside;
             const int64_t at = int64_t(row) * r.column_classes + column;
             r.base[e * r.base_per_expert() + (at * r.blocks.size() + b) * kLanes + lane] = value;
           }
