@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from ebcore.errors import InputError
 from ebcore.files import atomic_path
 
 FORMAT = "ebcore-checkpoint-1"
+_KEY = "ebcore"
 _REMEDY = "Run `dvc checkout`, or `dvc repro` to make it again."
 
 
@@ -31,10 +34,11 @@ def save_checkpoint(path: str | Path, tensors: dict[str, Tensor], meta: dict[str
     plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     text = json.dumps(meta, sort_keys=True)
     digest = _digest(plain, text)
-    header = {"format": FORMAT, "meta": text, "sha256": digest}
+    header = {"format": FORMAT, "meta": meta, "sha256": digest}
     with atomic_path(path) as temporary:
         try:
-            save_file(plain, temporary, metadata=header)
+            # One entry: safetensors writes several in random order.
+            save_file(plain, temporary, metadata={_KEY: json.dumps(header, sort_keys=True)})
         except SafetensorError as error:
             raise InputError(path, f"cannot be written ({error})", "Free disk space.") from error
     return digest
@@ -46,23 +50,11 @@ def load_checkpoint(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]
     Raises:
         InputError: no such file, truncated, altered, or not one of this project's checkpoints.
     """
-    if not Path(path).is_file():
-        raise InputError(path, "does not exist", "Run the stage that makes it: `dvc repro`.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise InputError(path, f"is truncated or no checkpoint ({error})", _REMEDY) from error
-    if header.get("format") != FORMAT:
-        raise InputError(
-            path,
-            f"has format {header.get('format')!r}, expected {FORMAT!r}",
-            "Give a checkpoint of this project's pipeline.",
-        )
-    if _digest(tensors, header["meta"]) != header["sha256"]:
+    with _opened(path) as (file, header):
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if _digest(tensors, json.dumps(header["meta"], sort_keys=True)) != header["sha256"]:
         raise InputError(path, "was altered: its SHA-256 differs", _REMEDY)
-    return tensors, json.loads(header["meta"])
+    return tensors, header["meta"]
 
 
 def checkpoint_digest(path: str | Path) -> str:
@@ -71,12 +63,26 @@ def checkpoint_digest(path: str | Path) -> str:
     Raises:
         InputError: no such file, or none of this project's checkpoints.
     """
+    with _opened(path) as (_, header):
+        return str(header["sha256"])
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """The open file and its header; its errors are the user's."""
     if not Path(path).is_file():
         raise InputError(path, "does not exist", "Run the stage that makes it: `dvc repro`.")
     try:
         with safe_open(path, framework="pt") as file:
-            return str((file.metadata() or {})["sha256"])
-    except (SafetensorError, OSError, KeyError) as error:
+            header = json.loads((file.metadata() or {}).get(_KEY, "{}"))
+            if header.get("format") != FORMAT:
+                raise InputError(
+                    path,
+                    f"has format {header.get('format')!r}, expected {FORMAT!r}",
+                    "Give a checkpoint of this project's pipeline.",
+                )
+            yield file, header
+    except (SafetensorError, OSError, RuntimeError) as error:
         raise InputError(path, f"is truncated or no checkpoint ({error})", _REMEDY) from error
 
 

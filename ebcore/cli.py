@@ -117,7 +117,8 @@ def predict(
     from ebcore.tables import predictions_table, show
 
     for path, ranked in predict_images(packed, images, top=top, threads=threads):
-        show(predictions_table(path, ranked))
+        typer.echo(path)
+        show(predictions_table(ranked))
 
 
 @app.command()

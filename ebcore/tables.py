@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -61,9 +60,9 @@ def _ratio(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}x"
 
 
-def predictions_table(path: Path, ranked: Sequence[tuple[str, float]]) -> Table:
+def predictions_table(ranked: Sequence[tuple[str, float]]) -> Table:
     """One image's classes with their probabilities, best first."""
-    table = Table(title=str(path), title_justify="left")
+    table = Table()
     table.add_column("class")
     table.add_column("probability", justify="right")
     for name, probability in ranked:

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
-from ebcore.errors import exit_on_input_error
+from ebcore.errors import InputError, exit_on_input_error
 from ebcore.params import Params, load_params
 from ebcore.workspace import REPORT
 from flows.environment import leave_with_parent
@@ -28,12 +28,25 @@ def main() -> int:
     """Returns the exit code: 0, or 1 with the failing stage's error as the last line."""
     with exit_on_input_error():
         params = load_params()
+        _check_folder(params)
         if _up_to_date():
             print("Every stage is up to date.")
         elif code := _reproduce():
             return code
     _say_results(params)
     return 0
+
+
+def _check_folder(params: Params) -> None:
+    """DVC's own words for a missing folder say neither why it is needed nor what to do."""
+    folder = Path(params.data.folder)
+    made = {Path("data/raw") / source for source in params.data.fetch}
+    if folder not in made and not folder.is_dir():
+        raise InputError(
+            folder,
+            "no such folder",
+            "Put train/<class>/*.JPEG and val/<class>/*.JPEG there, or set data.folder.",
+        )
 
 
 def _up_to_date() -> bool:

@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from inspect import signature
@@ -36,6 +37,7 @@ ERROR_FILE = "EBCORE_ERROR_FILE"  # where `make repro` looks for a failing stage
 _ERROR = "error: "
 _TERMINATED = 128 + signal.SIGTERM
 LEAVE_SECONDS = 60  # for workers to write a checkpoint
+_TELL_SECONDS = 8  # for the server to take the last state and log lines
 _done: list[str] = []  # stages whose work this process has finished
 
 
@@ -76,12 +78,19 @@ class StageRun:
 
 def perform(stage: Stage) -> State[None] | None:
     """Does the stage's work if DVC asks for it, else asks DVC for the stage."""
-    if os.environ.get("DVC_STAGE") != stage.address:
-        return _ask_dvc(stage.address)
     try:
+        if os.environ.get("DVC_STAGE") != stage.address:
+            return _ask_dvc(stage.address)
         _work(stage)
     except InputError as error:  # a state, not an exception: Prefect would print a traceback
         return Failed(message=f"{_ERROR}{error}")
+    except Exception:
+        raise
+    except BaseException:  # stopped from outside; the server may be gone as well
+        timer = threading.Timer(_TELL_SECONDS, os._exit, [_TERMINATED])
+        timer.daemon = True
+        timer.start()
+        raise
     return None
 
 

@@ -142,8 +142,11 @@ def _sample_weight_gradients(
     """dW of every sample, [b, O * I/g * K * K]."""
     samples, (_, out, in_group, kernel, _) = len(x), theta.shape
     groups = x.shape[1] // in_group
-    patches = F.unfold(x, kernel, padding=padding, stride=stride)  # [b, I*K*K, L]
-    patches = patches.view(samples * groups, in_group * kernel * kernel, -1)
+    if kernel == 1 and padding == 0:
+        patches = x[:, :, ::stride, ::stride].flatten(2)
+    else:
+        patches = F.unfold(x, kernel, padding=padding, stride=stride)  # [b, I*K*K, L]
+    patches = patches.reshape(samples * groups, in_group * kernel * kernel, -1)
     grads = grad.reshape(samples * groups, out // groups, -1)
     return torch.bmm(grads, patches.transpose(1, 2)).view(samples, -1)
 

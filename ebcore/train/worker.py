@@ -15,7 +15,6 @@ from ebcore.train.loop import Stopped, Trainer
 from ebcore.train.signals import StopRequest, end_with_parent
 
 
-
 def main() -> None:
     end_with_parent()
     stop = StopRequest()

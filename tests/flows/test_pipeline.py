@@ -199,27 +199,38 @@ def test_both_pages_show_the_runs(clone: Clone, tmp_path: Path) -> None:
             browser.close()
 
 
-def test_bad_parameters_end_in_one_line(clone: Clone) -> None:
-    params = clone.folder / "params.yaml"
-    good = params.read_text()
-    params.write_text(good.replace("seed: 0", "seed: -1"))
+def with_params(clone: Clone, **data: object) -> subprocess.CompletedProcess[str]:
+    """`make repro` with other values in the section `data`, which come back afterwards."""
+    path = clone.folder / "params.yaml"
+    before = path.read_text()
+    content = yaml.safe_load(before)
+    content["data"] |= data
+    path.write_text(yaml.safe_dump(content))
     try:
-        done = clone.run("flows.repro", fails=True)
+        return clone.run("flows.repro", fails=True)
     finally:
-        params.write_text(good)
+        path.write_text(before)
+
+
+def test_a_bad_parameter_ends_in_one_line(clone: Clone) -> None:
+    done = with_params(clone, image_size=-1)
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("error: params.yaml: seed: value -1")
+    assert done.stderr.splitlines()[-1].startswith("error: params.yaml: data.image_size: value -1")
 
 
-def test_a_failing_stage_says_why_in_the_last_line(clone: Clone) -> None:
-    """After everything else: it damages the clone."""
-    (clone.folder / "data/beton/val.beton").write_bytes(b"short")
-    done = clone.run("dvc", "repro", "--force", "--single-item", "evaluate@1", fails=True)
-    assert done.returncode != 0
-    beton = clone.folder / "data/raw/digits/train"
-    first = next(beton.rglob("*.JPEG"))
-    first.write_bytes(b"no image")
-    done = clone.run("flows.repro", fails=True)
+def test_a_missing_folder_ends_in_one_line(clone: Clone) -> None:
+    done = with_params(clone, fetch=[], folder="data/none")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: data/none: no such folder. ")
+
+
+def test_a_failing_stage_has_the_last_line(clone: Clone) -> None:
+    mine = clone.folder / "data/mine"
+    shutil.copytree(clone.folder / "data/raw/digits", mine)
+    broken = next((mine / "train").rglob("*.JPEG"))
+    broken.write_bytes(b"no image")
+    done = with_params(clone, fetch=[], folder="data/mine")
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("error: ") and first.name in last
+    assert last.startswith("error: ") and broken.name in last
+    assert not (clone.folder / "data/beton/manifest.json").exists()
