@@ -20,11 +20,11 @@ repro: .venv/.project ## run the pipeline, as far as something changed; say wher
 	@python -m flows.repro
 
 test: .venv/.project ## the quick tests
-	python -m pytest -m "not slow"
+	python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-all: .venv/.project ## every test, with Chromium for those that look at a page
 	sh scripts/setup.sh browser
-	python -m pytest
+	python -m pytest -n 2 --dist loadfile
 
 ui: .venv/.project ## serve the Prefect and MLflow pages on 127.0.0.1 until Ctrl-C
 	@python -m flows.ui

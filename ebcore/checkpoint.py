@@ -74,15 +74,15 @@ def _opened(path: str | Path) -> Iterator[tuple[Any, dict[str, Any]]]:
         raise InputError(path, "does not exist", "Run the stage that makes it: `dvc repro`.")
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get(_KEY, "{}"))
-            if header.get("format") != FORMAT:
+            header = json.loads((file.metadata() or {}).get(_KEY, "null"))
+            if not isinstance(header, dict) or header.keys() != {"format", "meta", "sha256"}:
+                raise InputError(path, "is none of this project's checkpoints", _REMEDY)
+            if header["format"] != FORMAT:
                 raise InputError(
-                    path,
-                    f"has format {header.get('format')!r}, expected {FORMAT!r}",
-                    "Give a checkpoint of this project's pipeline.",
+                    path, f"has format {header['format']!r}, this is {FORMAT!r}", "Make it again."
                 )
             yield file, header
-    except (SafetensorError, OSError, RuntimeError) as error:
+    except (SafetensorError, OSError, RuntimeError, json.JSONDecodeError) as error:
         raise InputError(path, f"is truncated or no checkpoint ({error})", _REMEDY) from error
 
 

@@ -36,11 +36,11 @@ def load_model(path: str | Path) -> EBResNet:
         raise InputError(
             path, f"holds {meta.get('kind')!r}, not a model", "Give a file of checkpoints/."
         )
-    model = resnet(**meta["model"])
     try:
+        model = resnet(**meta["model"])
         model.load_state_dict(tensors)
         restore_binarization(model, meta["binarization"])
-    except (RuntimeError, KeyError) as error:
+    except (RuntimeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             path, f"does not fit its own structure ({error})", "Make it again: `dvc repro`."
         ) from error

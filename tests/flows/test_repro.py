@@ -26,6 +26,7 @@ def test_an_unknown_parameter_starts_nothing(checkout: Checkout) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_no_process_outlives_it(checkout: Checkout, number: signal.Signals) -> None:
     checkout.set_mode("wait")

@@ -38,7 +38,7 @@ class Place:
         code = (
             "from ebcore.params import load_params\n"
             "from ebcore.train.launch import run_training\n"
-            f"run_training({stage!r}, {experts}, load_params(), on_line=lambda t: print(t, flush=True))"
+            f"run_training({stage!r}, {experts}, load_params(), on_line=lambda line: None)"
         )
         return subprocess.Popen(
             [sys.executable, "-c", code],
