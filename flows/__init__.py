@@ -2,7 +2,8 @@
 
 import os
 
-from flows.environment import leave_with_parent, prepare_environment
+from ebcore.processes import leave_with_parent
+from flows.environment import prepare_environment
 
 prepare_environment()  # Prefect reads its settings when it is imported
 if "DVC_STAGE" in os.environ:

@@ -16,7 +16,7 @@ def fetch(source: str) -> State[Any] | None:
     def body(run: StageRun) -> None:
         from ebcore.data.fetch import fetch as write
 
-        write(source, Path("data/raw") / source, seed=run.params.seed)
+        write(source, Path("data/raw") / source)
 
     return perform(Stage("fetch", body, item=source))
 

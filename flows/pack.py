@@ -31,8 +31,8 @@ def pack(experts: int) -> State[Any] | None:
 def _body(experts: int, run: StageRun) -> dict[str, Any]:
     """Writes the packed file.
 
-    Returns: file_bytes; float_bytes, of the weights at 4 bytes each; ratio of the two; and an
-        image's binary and float operations, bops and flops.
+    Returns: file_bytes; float_bytes, of the weights at 4 bytes each; ratio of the two; an image's
+        binary and real operations; and the parameters that need one bit or 32.
     """
     from ebcore import load_model
     from ebcore.measure import count_ops
@@ -51,6 +51,8 @@ def _body(experts: int, run: StageRun) -> dict[str, Any]:
         "ratio": float_bytes / file_bytes,
         "bops": operations.bops,
         "flops": operations.flops,
+        "binary_parameters": operations.params_binary,
+        "real_parameters": operations.params_real,
     }
     with atomic_write(metrics_file("pack", experts)) as file:
         json.dump(metrics, file, indent=1)

@@ -15,8 +15,8 @@ from rich.console import Console
 
 from ebcore.errors import InputError, exit_on_input_error
 from ebcore.params import Params, load_params
+from ebcore.processes import leave_with_parent
 from ebcore.workspace import REPORT
-from flows.environment import leave_with_parent
 from flows.server import prefect_server, running_server
 from flows.stage import ERROR_FILE, LEAVE_SECONDS
 from flows.summary import results_table

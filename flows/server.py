@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ebcore.errors import InputError
 from ebcore.files import atomic_write
-from flows.environment import leave_with_parent
+from ebcore.processes import leave_with_parent
 
 HOST = "127.0.0.1"
 _START_SECONDS = 120  # a first start makes the database

@@ -13,14 +13,12 @@ from ebcore.errors import InputError
 SOURCES = ("digits", "cifar10", "cifar100")
 
 
-def fetch(name: str, folder: str | Path, *, seed: int = 0, size: int = 16) -> None:
+def fetch(name: str, folder: str | Path, *, size: int = 16) -> None:
     """Writes a source as `train/<class>/*.JPEG` and `val/<class>/*.JPEG`, same bytes each time.
 
     Args:
         name: one of `SOURCES`.
         folder: appears whole or not at all; one that exists is replaced.
-        seed: for sources that draw their split. None of these does: results of different seeds
-            are measured on the same validation images.
         size: px, side of the square images; for digits alone (CIFAR's are 32 px).
 
     Raises:

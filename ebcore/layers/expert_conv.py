@@ -43,15 +43,14 @@ def expert_conv2d(
     Returns:
         [B, O, H', W'].
     """
-    chosen = phi.argmax(1)
+    order, slices = _by_expert(phi)
     kernels = hard_sign(theta) if binary_weight else theta
-    height, width = (_out_size(size, theta.shape[-1], stride, padding) for size in x.shape[2:])
-    out = x.new_empty(x.shape[0], theta.shape[1], height, width)
-    for expert, samples in _by_expert(chosen, theta.shape[0]):
-        out[samples] = F.conv2d(
-            x[samples], kernels[expert], stride=stride, padding=padding, groups=groups
-        )
-    return out
+    grouped = x[order]
+    parts = [
+        F.conv2d(grouped[rows], kernels[k], stride=stride, padding=padding, groups=groups)
+        for k, rows in slices
+    ]
+    return torch.cat(parts)[order.argsort()]
 
 
 @expert_conv2d.register_fake
@@ -80,18 +79,15 @@ def expert_conv2d_backward(
     groups: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of `expert_conv2d` for x, theta and phi; `grad` is [B, O, H', W']."""
-    chosen = phi.argmax(1)
+    order, slices = _by_expert(phi)
     kernels = hard_sign(theta) if binary_weight else theta
     masks = (theta.abs() < 1).to(theta.dtype) if binary_weight else torch.ones_like(theta)
-    grad_x, grad_phi = torch.empty_like(x), torch.empty_like(phi)
-    grad_theta = torch.zeros_like(theta)
-    patch_bytes = x[0].numel() * theta.shape[-1] ** 2 * x.element_size()
-    chunk = max(1, _CHUNK_BYTES // max(1, patch_bytes))
-    for expert, samples in _by_expert(chosen, theta.shape[0]):
-        grad_x[samples] = torch.ops.aten.convolution_backward(
-            grad[samples],
-            x[samples],
-            kernels[expert],
+    x, grad = x[order], grad[order]
+    parts = [
+        torch.ops.aten.convolution_backward(
+            grad[rows],
+            x[rows],
+            kernels[k],
             None,
             [stride, stride],
             [padding, padding],
@@ -101,12 +97,25 @@ def expert_conv2d_backward(
             groups,
             [True, False, False],
         )[0]
-        masked = (theta * masks[expert]).flatten(1)  # [N, O * I/g * K * K]
-        for part in samples.split(chunk):
-            per_sample = _sample_weight_gradients(grad[part], x[part], theta, stride, padding)
-            grad_phi[part] = per_sample @ masked.t()
-            grad_theta[expert] += per_sample.sum(0).view_as(theta[expert])
-    return grad_x, grad_theta * masks, grad_phi
+        for k, rows in slices
+    ]
+    grad_phi, grad_theta = torch.empty_like(phi), torch.zeros_like(theta)
+    masked = {k: (theta * masks[k]).flatten(1) for k, _ in slices}  # [N, O * I/g * K * K]
+    patch_bytes = x[0].numel() * theta.shape[-1] ** 2 * x.element_size()
+    chunk = max(1, _CHUNK_BYTES // max(1, patch_bytes))
+    for first in range(0, len(x), chunk):
+        last = min(first + chunk, len(x))
+        per_sample = _sample_weight_gradients(
+            grad[first:last], x[first:last], theta, stride, padding
+        )
+        for k, rows in slices:
+            begin, end = max(rows.start, first), min(rows.stop, last)
+            if begin < end:
+                own = per_sample[begin - first : end - first]
+                grad_phi[begin:end] = own @ masked[k].t()
+                grad_theta[k] += own.sum(0).view_as(theta[k])
+    back = order.argsort()
+    return torch.cat(parts)[back], grad_theta * masks, grad_phi[back]
 
 
 @expert_conv2d_backward.register_fake
@@ -151,11 +160,16 @@ def _sample_weight_gradients(
     return torch.bmm(grads, patches.transpose(1, 2)).view(samples, -1)
 
 
-def _by_expert(chosen: Tensor, experts: int) -> list[tuple[int, Tensor]]:
-    """(expert, indices of its samples) for every expert in use."""
-    order = chosen.argsort(stable=True)
-    counts = torch.bincount(chosen, minlength=experts).tolist()
-    return [(k, part) for k, part in enumerate(order.split(counts)) if len(part)]
+def _by_expert(phi: Tensor) -> tuple[Tensor, list[tuple[int, slice]]]:
+    """The samples' order by expert, and (expert, its rows in that order) for those in use."""
+    chosen = phi.argmax(1)
+    counts = torch.bincount(chosen, minlength=phi.shape[1]).tolist()
+    slices, start = [], 0
+    for expert, count in enumerate(counts):
+        if count:
+            slices.append((expert, slice(start, start + count)))
+        start += count
+    return chosen.argsort(stable=True), slices
 
 
 def _out_size(size: Any, kernel: int, stride: int, padding: int) -> Any:

@@ -13,6 +13,7 @@ import numpy as np
 from ebcore.errors import InputError
 from ebcore.packed.graph import Bits, Graph, Shape, Tensor
 from ebcore.packed.ops import OPS
+from ebcore.workspace import main_checkout
 
 _MAX_DIMS, _ATTRS, _TENSORS, _ERROR_BYTES = 5, 8, 10, 256
 
@@ -61,11 +62,12 @@ def library() -> ctypes.CDLL:
     Raises:
         InputError: they have not been built.
     """
-    for suffix in importlib.machinery.EXTENSION_SUFFIXES:
-        path = Path(__file__).with_name(f"_native{suffix}")
-        if path.exists():
-            break
-    else:
+    here = Path(__file__).parent
+    # A copy that `dvc exp run --temp` works in has the sources alone.
+    places = (here, main_checkout() / "ebcore" / "packed")
+    names = [f"_native{suffix}" for suffix in importlib.machinery.EXTENSION_SUFFIXES]
+    path = next((p / n for p in places for n in names if (p / n).exists()), None)
+    if path is None:
         raise InputError(
             "ebcore.packed", "its native part is not built", "Run `pip install -e .` in the clone."
         )

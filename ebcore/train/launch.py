@@ -21,9 +21,9 @@ from ebcore.checkpoint import load_checkpoint
 from ebcore.errors import InputError
 from ebcore.files import atomic_path, atomic_write
 from ebcore.params import Params
+from ebcore.processes import leave_with_parent
 from ebcore.train.job import FINAL, RESULT, Job, make_job, write_job
 from ebcore.train.log import LogTail
-from ebcore.train.signals import end_with_parent
 from ebcore.train.state import drop_states
 from ebcore.workspace import checkpoint_file, curve_file, metrics_file
 
@@ -74,12 +74,13 @@ def _run_workers(job: Job, on_line: Relay, on_record: Record) -> None:
     job_file = write_job(job)
     job.error_file.unlink(missing_ok=True)
     records = LogTail(job.folder)
+    parent = os.getpid()
     process = subprocess.Popen(
         torchrun(job, job_file),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        preexec_fn=end_with_parent,
+        preexec_fn=lambda: leave_with_parent(parent),
         env={"OMP_NUM_THREADS": "1", **os.environ},
     )
     assert process.stdout is not None

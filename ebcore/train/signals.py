@@ -1,14 +1,9 @@
-"""Ending in order: a stop is noticed between steps, and no process outlives its parent."""
+"""A stop that is noticed between steps."""
 
 from __future__ import annotations
 
-import ctypes
-import os
 import signal
-import sys
 from types import FrameType
-
-_PR_SET_PDEATHSIG = 1
 
 
 class StopRequest:
@@ -24,16 +19,3 @@ class StopRequest:
 
     def __bool__(self) -> bool:
         return self.received
-
-
-def end_with_parent() -> None:
-    """Asks for SIGTERM when the parent dies (Linux; elsewhere it does nothing).
-
-    torchrun gives each worker its own session, so a killed process group would miss them.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    parent = os.getppid()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it died before the request stood
-        os.kill(os.getpid(), signal.SIGTERM)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
 import torch
 
 from ebcore.errors import InputError
+from ebcore.processes import leave_with_parent
 from ebcore.train.distributed import join, leave
 from ebcore.train.job import read_job
 from ebcore.train.loop import Stopped, Trainer
-from ebcore.train.signals import StopRequest, end_with_parent
+from ebcore.train.signals import StopRequest
 
 
 def main() -> None:
-    end_with_parent()
+    leave_with_parent(os.getppid())
     stop = StopRequest()
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True

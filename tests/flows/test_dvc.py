@@ -113,7 +113,7 @@ def test_another_expert_count_runs_only_its_branch_and_the_report(pipeline: Path
 @pytest.mark.parametrize(
     ("change", "first"),
     [
-        ({"seed": 1}, "fetch@digits"),
+        ({"seed": 1}, "train_one"),
         ({"train_one__lr": 0.5}, "train_one"),
         ({"train_binary__lr": 0.5}, "train_binary@1"),
         ({"benchmark__repeats": 7}, "benchmark@1"),

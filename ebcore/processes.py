@@ -1,0 +1,28 @@
+"""Processes that do not outlive the one that started them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1  # Linux, prctl(2)
+_LIBC = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
+
+
+def leave_with_parent(parent: int | None = None) -> None:
+    """Asks for SIGTERM when the parent process dies (Linux; elsewhere it does nothing).
+
+    A process group is not enough: torchrun puts each worker into a session of its own.
+
+    Args:
+        parent: the parent's id, where this process may be in a session of its own.
+    """
+    if _LIBC is None:
+        return
+    _LIBC.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
+    now = os.getppid()  # another process if the parent died before the line above
+    orphan = now != parent if parent else os.getsid(now) != os.getsid(0)
+    if orphan:
+        os.kill(os.getpid(), signal.SIGTERM)
