@@ -112,7 +112,7 @@ PREPARE, TRAIN = ("flows.prepare",), ("flows.train_one",)
 REPLICATE, PACK = ("flows.replicate", "1"), ("flows.pack", "1")
 BENCH = ("ebcore.cli", "bench", str(PACKED))
 CASES: dict[str, tuple[Callable[[Path], None], tuple[str, ...], list[str]]] = {
-    "missing folder": (remove("images"), PREPARE, ["images", "does not exist"]),
+    "missing folder": (remove("images"), PREPARE, ["images", "no such folder", "data.folder"]),
     "empty class": (empty_class, PREPARE, ["images/train/b"]),
     "corrupt JPEG": (truncate("images/train/a/03.JPEG"), PREPARE, ["03.JPEG", "on_corrupt"]),
     "class mismatch": (remove("images/val/b"), PREPARE, ["images", "b"]),
