@@ -26,9 +26,10 @@ class _Sign(torch.autograd.Function):
 def hard_sign(values: Tensor) -> Tensor:
     """+1 where a value is >= 0 (0 and -0.0 included), else -1. No gradient.
 
-    Shape and dtype stay as they are.
+    NaN stays NaN, so that it reaches the loss and is noticed. Shape and dtype stay as they are.
     """
-    return (values >= 0).to(values.dtype).mul_(2).sub_(1)
+    signs = (values >= 0).to(values.dtype).mul_(2).sub_(1)
+    return torch.where(values.isnan(), values, signs)
 
 
 def sign(values: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ from typing import IO, Any
 
 from ebcore.errors import InputError
 
-_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG}
+# What an operating system answers when a place takes no data.
+REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG}
 
 
 @contextmanager
@@ -38,7 +39,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
         _sync_directory(path.parent)
     except OSError as error:
-        if error.errno not in _REFUSALS:
+        if error.errno not in REFUSALS:
             raise
         raise InputError(
             path, f"cannot be written ({error.strerror})", "Free space or choose another folder."

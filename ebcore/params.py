@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -42,6 +43,10 @@ class DataParams(_Section):
         for name, (low, high) in (("scale", self.scale), ("ratio", self.ratio)):
             if not 0 < low <= high:
                 raise ValueError(f"{name} must hold two numbers with 0 < first <= second")
+        if self.pad and self.crop != "pad":
+            warnings.warn("data.pad is ignored without crop: pad", stacklevel=2)
+        if self.crop != "resized" and {"scale", "ratio"} & self.model_fields_set:
+            warnings.warn("data.scale and ratio are ignored without crop: resized", stacklevel=2)
         return self
 
 
@@ -83,7 +88,7 @@ class TrainParams(_Section):
 
     epochs: Positive
     batch_size: Positive  # images over all workers
-    lr: Annotated[float, Field(gt=0)]
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     schedule: Literal["step", "cosine"] = "step"
     milestones: list[Positive] = []  # epochs, for schedule: step
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
@@ -97,6 +102,10 @@ class TrainParams(_Section):
             raise ValueError("milestones must increase")
         if self.schedule == "cosine" and self.milestones:
             raise ValueError("milestones belong to schedule: step; remove them for cosine")
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError("warmup_epochs must be fewer than epochs")
+        if late := [milestone for milestone in self.milestones if milestone >= self.epochs]:
+            warnings.warn(f"milestones {late} lie behind the last epoch", stacklevel=2)
         return self
 
 

@@ -1,4 +1,4 @@
-"""Processes that do not outlive the one that started them."""
+"""What this process may use, and how it ends with the one that started it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ import sys
 
 _PR_SET_PDEATHSIG = 1  # Linux, prctl(2)
 _LIBC = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def leave_with_parent(parent: int | None = None) -> None:

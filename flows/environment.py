@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 
 from ebcore.workspace import main_checkout
 
@@ -32,3 +34,9 @@ def prepare_environment() -> None:
 def tracking_uri() -> str:
     """The MLflow tracker: the user's, else a database in the main checkout."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{main_checkout() / 'mlflow.db'}"
+
+
+def dvc_environment() -> dict[str, str]:
+    """For a `dvc` of ours: the `python` of dvc.yaml is the one that runs this."""
+    here = str(Path(sys.executable).parent)
+    return {**os.environ, "PATH": f"{here}{os.pathsep}{os.environ.get('PATH', '')}"}

@@ -17,6 +17,7 @@ from ebcore.errors import InputError, exit_on_input_error
 from ebcore.params import Params, load_params
 from ebcore.processes import leave_with_parent
 from ebcore.workspace import REPORT
+from flows.environment import dvc_environment
 from flows.server import prefect_server, running_server
 from flows.stage import ERROR_FILE, LEAVE_SECONDS
 from flows.summary import results_table
@@ -72,7 +73,7 @@ def _run_dvc(url: str, error_file: str) -> int:
     parent = os.getpid()
     process = psutil.Popen(
         [*_DVC, "repro"],
-        env={**os.environ, "PREFECT_API_URL": url, ERROR_FILE: error_file},
+        env={**dvc_environment(), "PREFECT_API_URL": url, ERROR_FILE: error_file},
         preexec_fn=lambda: leave_with_parent(parent),
     )
     stages: list[psutil.Process] = []

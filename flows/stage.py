@@ -28,6 +28,8 @@ from prefect.states import Failed, Pending, State
 
 from ebcore.errors import EXIT_CODE, InputError
 from ebcore.params import Params, load_params
+from ebcore.processes import leave_with_parent
+from flows.environment import dvc_environment
 from flows.progress import Progress
 from flows.server import answers, running_server
 from flows.tracking import Tracker
@@ -156,9 +158,11 @@ def _work(stage: Stage) -> None:
 
 def _ask_dvc(address: str) -> State[None] | None:
     """Runs `dvc repro` for one stage, its output copied to this flow run's log."""
+    parent = os.getpid()
     process = subprocess.Popen(
         [sys.executable, "-m", "dvc", "repro", "--single-item", address],
-        env={**os.environ, INNER: "1"},
+        env={**dvc_environment(), INNER: "1"},
+        preexec_fn=lambda: leave_with_parent(parent),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

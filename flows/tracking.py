@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 METHOD = "ebconv"  # the experiment's name
 _CURVES = {"step": "step_", "epoch": ""}  # events with points, and what their keys begin with
 _NOT_METRICS = {"event", "step", "epoch", "time"}
+_RETRY_SECONDS = 60
 _BATCH = 1000  # metrics in one request, MLflow's limit
 _COMMON = ("profile", "seed", "workers", "device", "amp", "data")
 
@@ -40,7 +41,7 @@ class Tracker:
         self._started = time.time()
         self._client: Any = None  # MlflowClient, opened when a first point arrives
         self._run = ""
-        self._down = False
+        self._retry_at = 0.0  # until then a tracker that failed is left alone
         self._points: list[tuple[str, float, int, int]] = []  # key, value, time in ms, step
         self._last: dict[str, int] = {}  # key -> last step that the run holds
 
@@ -59,7 +60,7 @@ class Tracker:
             status = "FINISHED"
         else:
             status = "FAILED" if isinstance(error, Exception) else "KILLED"
-        self._guarded(self._end, status)
+        self._guarded(self._end, status, last=True)
 
     def record(self, record: dict[str, Any]) -> None:
         """Keeps a training record's numbers; sends them at the end of an epoch or checkpoint."""
@@ -73,8 +74,8 @@ class Tracker:
     def finish(self, metrics: Mapping[str, Any]) -> None:
         """Adds the stage's result and its small files."""
         self._add(metrics, max(self._last.values(), default=0), time.time())
-        self._guarded(self._send)
-        self._guarded(self._keep_files)
+        if self._guarded(self._send, last=True):
+            self._guarded(self._keep_files)
 
     def _add(self, values: Mapping[str, Any], step: int, seconds: float) -> None:
         for key, value in values.items():
@@ -82,16 +83,20 @@ class Tracker:
                 continue
             self._points.append((key, float(value), int(seconds * 1000), step))
 
-    def _guarded(self, action: Any, *arguments: Any) -> None:
-        if self._down:
-            return
+    def _guarded(self, action: Any, *arguments: Any, last: bool = False) -> bool:
+        if not last and time.monotonic() < self._retry_at:
+            return False
         try:
             if self._client is None:
                 self._open()
             action(*arguments)
         except Exception as error:  # whatever a tracker does, training goes on
-            self._down = True
-            print(f"warning: MLflow at {tracking_uri()} is left out from here on: {error}")
+            if self._retry_at == 0:
+                uri = tracking_uri()
+                print(f"warning: MLflow at {uri} failed, its points are kept for later: {error}")
+            self._retry_at = time.monotonic() + _RETRY_SECONDS
+            return False
+        return True
 
     def _open(self) -> None:
         # 1 s: only now, so that a training stage has its workers started before

@@ -16,3 +16,7 @@ def test_gradient_passes_strictly_inside_one() -> None:
     sign(values).backward(torch.arange(1.0, 8.0))
     assert values.grad is not None
     assert values.grad.tolist() == [0, 0, 3, 4, 5, 0, 0]
+
+
+def test_nan_stays_nan() -> None:
+    assert hard_sign(torch.tensor([torch.nan, 1.0])).isnan().tolist() == [True, False]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from ebcore.data.ffcv_compat import import_ffcv
 from ebcore.data.inspection import InspectedImage
 from ebcore.errors import InputError
 from ebcore.params import PrepareParams
+from ebcore.processes import available_cores
 
 JPEG, RAW = 0, 1  # FFCV's codes
 WINDOW = 256  # images encoded ahead of the writer
@@ -121,7 +121,7 @@ def _place(pages: Any, table: np.ndarray, index: int, item: _Encoded) -> None:
 def _encode_all(
     root: Path, images: list[InspectedImage], jpeg: np.ndarray, prepare: PrepareParams
 ) -> Iterator[_Encoded]:
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         for start in range(0, len(images), WINDOW):
             window = range(start, min(start + WINDOW, len(images)))
             yield from pool.map(
@@ -132,7 +132,11 @@ def _encode_all(
 def _encode(
     root: Path, image: InspectedImage, prepare: PrepareParams, *, as_jpeg: bool
 ) -> _Encoded:
-    content = (root / image.path).read_bytes()
+    try:
+        content = (root / image.path).read_bytes()
+    except OSError as error:
+        reason = f"cannot be read any more ({error.strerror})"
+        raise InputError(root / image.path, reason, "Restore it and start again.") from error
     width, height = beton_size(image, prepare.max_size)
     same_size = (width, height) == (image.width, image.height)
     if not (as_jpeg and image.keeps_jpeg and same_size):

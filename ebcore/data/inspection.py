@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from ebcore.data.folder import SPLITS, FoundImage, ImageFolder, first_few
 from ebcore.errors import InputError
+from ebcore.processes import available_cores, leave_with_parent
 
 PARALLEL_FROM = 5000  # images; below, starting processes costs more than it saves
 CHUNK = 64
@@ -162,7 +163,9 @@ def _mapper(count: int) -> Iterator[Callable[[list[Task]], Iterator[InspectedIma
         return
     # Not fork: the caller may have threads.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(max_workers=len(os.sched_getaffinity(0)), mp_context=context)
+    pool = ProcessPoolExecutor(
+        available_cores(), context, initializer=leave_with_parent, initargs=(os.getpid(),)
+    )
     try:
         yield lambda tasks: pool.map(_inspect_one, tasks, chunksize=CHUNK)
     finally:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ebcore.errors import InputError
+from ebcore.files import REFUSALS
 
 
 @contextmanager
@@ -29,6 +30,8 @@ def replaced_folder(path: str | Path) -> Iterator[Path]:
             shutil.rmtree(path)
         os.replace(partial, path)
     except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
         raise InputError(
             path,
             f"cannot be written ({error.strerror or error})",

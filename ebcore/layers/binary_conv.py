@@ -103,13 +103,11 @@ class BinaryConv2d(nn.Module):
             self.last_expert = phi.detach().argmax(1)
         device = x.device.type
         if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-            # Custom operators are outside autocast's lists.
-            dtype = torch.get_autocast_dtype(device)
-            out: Tensor = expert_conv2d(
-                x.to(dtype), self.weight.to(dtype), phi.to(dtype), self.binary_weight, *settings
-            )
-            return out
-        out = expert_conv2d(x, self.weight, phi.to(x.dtype), self.binary_weight, *settings)
+            # Custom operators are outside autocast's lists; weights keep their precision.
+            x = x.to(torch.get_autocast_dtype(device))
+        out: Tensor = expert_conv2d(
+            x, self.weight, phi.to(self.weight.dtype), self.binary_weight, *settings
+        )
         return out
 
     def extra_repr(self) -> str:

@@ -35,8 +35,8 @@ def expert_conv2d(
     """Convolves each sample with the expert its gate chose.
 
     Args:
-        x: [B, I, H, W].
-        theta: [N, O, I / groups, K, K], latent weights.
+        x: [B, I, H, W]; half precision gives a result of it.
+        theta: [N, O, I / groups, K, K], latent weights in full precision: sign and mask are theirs.
         phi: [B, N], one-hot.
         binary_weight: whether the kernel used is sign(theta_k).
 
@@ -44,7 +44,7 @@ def expert_conv2d(
         [B, O, H', W'].
     """
     order, slices = _by_expert(phi)
-    kernels = hard_sign(theta) if binary_weight else theta
+    kernels = (hard_sign(theta) if binary_weight else theta).to(x.dtype)
     grouped = x[order]
     parts = [
         F.conv2d(grouped[rows], kernels[k], stride=stride, padding=padding, groups=groups)
@@ -80,7 +80,7 @@ def expert_conv2d_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of `expert_conv2d` for x, theta and phi; `grad` is [B, O, H', W']."""
     order, slices = _by_expert(phi)
-    kernels = hard_sign(theta) if binary_weight else theta
+    kernels = (hard_sign(theta) if binary_weight else theta).to(x.dtype)
     masks = (theta.abs() < 1).to(theta.dtype) if binary_weight else torch.ones_like(theta)
     x, grad = x[order], grad[order]
     parts = [
@@ -100,7 +100,9 @@ def expert_conv2d_backward(
         for k, rows in slices
     ]
     grad_phi, grad_theta = torch.empty_like(phi), torch.zeros_like(theta)
-    masked = {k: (theta * masks[k]).flatten(1) for k, _ in slices}  # [N, O * I/g * K * K]
+    masked = {
+        k: (theta * masks[k]).flatten(1).to(x.dtype) for k, _ in slices
+    }  # [N, O * I/g * K * K]
     patch_bytes = x[0].numel() * theta.shape[-1] ** 2 * x.element_size()
     chunk = max(1, _CHUNK_BYTES // max(1, patch_bytes))
     for first in range(0, len(x), chunk):
@@ -113,7 +115,7 @@ def expert_conv2d_backward(
             if begin < end:
                 own = per_sample[begin - first : end - first]
                 grad_phi[begin:end] = own @ masked[k].t()
-                grad_theta[k] += own.sum(0).view_as(theta[k])
+                grad_theta[k] += own.sum(0, dtype=theta.dtype).view_as(theta[k])
     back = order.argsort()
     return torch.cat(parts)[back], grad_theta * masks, grad_phi[back]
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import os
 import platform
 import subprocess
 from pathlib import Path
 
 import ebcore
+from ebcore.processes import available_cores
 
 # In the order of what decides the speed of a binary, an int8 and a float kernel.
 _ISA_FLAGS = (
@@ -43,13 +43,6 @@ def machine() -> dict[str, str]:
         "ebcore": ebcore.__version__,
         "commit": git_commit(),
     }
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def git_commit() -> str:

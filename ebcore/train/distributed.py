@@ -9,6 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from ebcore.processes import available_cores
+
 
 @dataclass(frozen=True)
 class Group:
@@ -61,7 +63,7 @@ def join(device: str) -> Group:
     if device == "cuda":
         place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(place)
-    threads = max(1, (os.cpu_count() or 1) // here)
+    threads = max(1, available_cores() // here)
     torch.set_num_threads(threads)
     if world > 1:
         dist.init_process_group("cpu:gloo,cuda:nccl" if device == "cuda" else "gloo")

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import ebcore
 from ebcore.checkpoint import checkpoint_digest
 from ebcore.data.manifest import load_manifest
 from ebcore.errors import InputError
+from ebcore.files import atomic_write, sha256_file
 from ebcore.methods.ebconv import STEPS
 from ebcore.params import Params
 from ebcore.workspace import BETON, checkpoint_file, main_checkout
@@ -41,10 +44,9 @@ class Job:
     fingerprint: str
     data_sha256: str
 
-    @property
-    def error_file(self) -> Path:
+    def error_file(self, rank: int) -> Path:
         """Where a worker leaves the three parts of its `InputError`."""
-        return self.folder / "error.json"
+        return self.folder / f"error-{rank}.json"
 
 
 def make_job(stage: str, experts: int, params: Params) -> Job:
@@ -57,7 +59,8 @@ def make_job(stage: str, experts: int, params: Params) -> Job:
     manifest = load_manifest(BETON)
     start = checkpoint_digest(checkpoint_file(step.start, experts)) if step.start else None
     content: dict[str, Any] = {
-        "version": ebcore.__version__,
+        "code": _code_sha256(),
+        "torch": torch.__version__,
         "stage": stage,
         "experts": experts if step.start else 1,
         "start": start,
@@ -71,6 +74,18 @@ def make_job(stage: str, experts: int, params: Params) -> Job:
     return Job(stage, experts, params, folder, fingerprint, manifest.sha256)
 
 
+def _code_sha256() -> str:
+    """Digest of the sources that decide what training computes, as in dvc.yaml."""
+    root = Path(ebcore.__file__).parent
+    files = [root / "binarize.py"]
+    for package in ("data", "layers", "methods", "models", "train"):
+        files += sorted((root / package).rglob("*.py"))
+    total = hashlib.sha256()
+    for path in files:
+        total.update(f"{path.relative_to(root)} {sha256_file(path)}\n".encode())
+    return total.hexdigest()
+
+
 def write_job(job: Job) -> Path:
     """Puts the job into its run directory for the workers; returns the file."""
     job.folder.mkdir(parents=True, exist_ok=True)
@@ -82,7 +97,8 @@ def write_job(job: Job) -> Path:
         "fingerprint": job.fingerprint,
         "data_sha256": job.data_sha256,
     }
-    path.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    with atomic_write(path) as file:
+        json.dump(content, file, indent=1)
     return path
 
 

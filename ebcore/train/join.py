@@ -17,13 +17,20 @@ from ebcore.train.launch import torchrun
 
 def main(arguments: list[str]) -> None:
     """Replaces this process by torchrun."""
-    if not arguments or arguments[0] not in TRAINING_STAGES or len(arguments) > 2:
+    if not arguments or arguments[0] not in TRAINING_STAGES:
         raise InputError(
             f"ebcore.train.join {' '.join(arguments)}",
             "names no training stage",
             f"Use: python -m ebcore.train.join {'|'.join(TRAINING_STAGES)} [EXPERTS]",
         )
-    experts = int(arguments[1]) if len(arguments) == 2 else 1
+    shared = arguments[0] == "train_one"
+    if len(arguments) != (1 if shared else 2) or not "".join(arguments[1:2] or "1").isdecimal():
+        raise InputError(
+            f"ebcore.train.join {' '.join(arguments)}",
+            "names no expert count" if not shared else "takes no expert count",
+            f"Use: python -m ebcore.train.join {arguments[0]}{'' if shared else ' EXPERTS'}",
+        )
+    experts = 1 if shared else int(arguments[1])
     job = make_job(arguments[0], experts, load_params())
     command = torchrun(job, write_job(job))
     os.execv(command[0], command)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import pandas as pd
+import torch
 
 from ebcore.checkpoint import load_checkpoint
 from ebcore.errors import InputError
@@ -23,13 +24,14 @@ from ebcore.files import atomic_path, atomic_write
 from ebcore.params import Params
 from ebcore.processes import leave_with_parent
 from ebcore.train.job import FINAL, RESULT, Job, make_job, write_job
-from ebcore.train.log import LogTail
+from ebcore.train.log import LogTail, read_log
 from ebcore.train.state import drop_states
 from ebcore.workspace import checkpoint_file, curve_file, metrics_file
 
 Relay = Callable[[str], None]
 Record = Callable[[dict[str, Any]], None]
 
+FORCE = "EBCORE_FORCE"  # set: train again what is trained already
 _POLL = 0.2  # s
 _PATIENCE = 40.0  # s a stopped group gets for its checkpoint; torchrun itself allows 30
 
@@ -59,9 +61,15 @@ def run_training(
         InputError: bad data, checkpoint or parameters, or the same work runs already.
     """
     job = make_job(stage, experts, params)
-    with _only_one(job.folder):
-        if not (job.folder / FINAL).exists():
-            _run_workers(job, on_line, on_record)
+    with _only_one(job.folder) as lock:
+        if os.environ.get(FORCE):
+            _forget(job)
+        if _trained(job):
+            on_line(f"trained already in {job.folder}; {FORCE}=1 trains again")
+            for record in read_log(job.folder):
+                on_record(record)
+        else:
+            _run_workers(job, lock, on_line, on_record)
         return _publish(job)
 
 
@@ -70,9 +78,11 @@ def fingerprint(stage: str, experts: int, params: Params) -> str:
     return make_job(stage, experts, params).fingerprint
 
 
-def _run_workers(job: Job, on_line: Relay, on_record: Record) -> None:
+def _run_workers(job: Job, lock: IO[str], on_line: Relay, on_record: Record) -> None:
+    _check_devices(job)
     job_file = write_job(job)
-    job.error_file.unlink(missing_ok=True)
+    for path in job.folder.glob("error-*"):
+        path.unlink()
     records = LogTail(job.folder)
     parent = os.getpid()
     process = subprocess.Popen(
@@ -80,6 +90,8 @@ def _run_workers(job: Job, on_line: Relay, on_record: Record) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        errors="replace",
+        pass_fds=[lock.fileno()],  # the lock is held as long as torchrun lives
         preexec_fn=lambda: leave_with_parent(parent),
         env={"OMP_NUM_THREADS": "1", **os.environ},
     )
@@ -126,14 +138,14 @@ def torchrun(job: Job, job_file: Path) -> list[str]:
         )
     share = str(workers // int(hosts))
     program = ["-m", "ebcore.train.worker", str(job_file)]
-    run = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", share]
+    run = [sys.executable, "-m", "ebcore.train.agent", "--nproc-per-node", share]
     return [*run, *meeting, *program]
 
 
 def _explanation(job: Job, code: int) -> InputError:
     """Why there is no trained network."""
-    if job.error_file.exists():
-        return InputError(*json.loads(job.error_file.read_text(encoding="utf-8")))
+    for path in sorted(job.folder.glob("error-*.json")):
+        return InputError(*json.loads(path.read_text(encoding="utf-8")))
     how = f"failed (exit code {code}); the reason is above" if code else "stopped on request"
     return InputError(
         job.stage,
@@ -144,7 +156,6 @@ def _explanation(job: Job, code: int) -> InputError:
 
 def _publish(job: Job) -> dict[str, float]:
     final = job.folder / FINAL
-    load_checkpoint(final)  # a damaged one must not be published
     result = json.loads((job.folder / RESULT).read_text(encoding="utf-8"))
     curve = pd.DataFrame(result["curve"])
     train, last = job.params.train(job.stage), result["curve"][-1]
@@ -164,13 +175,44 @@ def _publish(job: Job) -> dict[str, float]:
         json.dump(metrics, file, indent=1)
     with atomic_path(checkpoint_file(job.stage, job.experts)) as temporary:
         shutil.copyfile(final, temporary)
-    final.unlink()
-    drop_states(job.folder)
+    drop_states(job.folder)  # the network stays: DVC has not yet noted the stage as done
     return metrics
 
 
+def _trained(job: Job) -> bool:
+    """Whether the run directory holds the trained network; a damaged one is thrown away."""
+    final = job.folder / FINAL
+    if not final.exists():
+        return False
+    try:
+        load_checkpoint(final)
+    except InputError:
+        final.unlink()
+        return False
+    return True
+
+
+def _forget(job: Job) -> None:
+    drop_states(job.folder)
+    (job.folder / FINAL).unlink(missing_ok=True)
+
+
+def _check_devices(job: Job) -> None:
+    """Refuses what would end in a traceback of every worker."""
+    device, gpus = job.params.device, torch.cuda.device_count()
+    if device == "cuda" and not gpus:
+        raise InputError("device: cuda", "this machine has no CUDA device", "Use auto or cpu.")
+    share = job.params.workers // int(os.environ.get("EBCORE_HOSTS", "1"))
+    if device != "cpu" and gpus and share > gpus:
+        raise InputError(
+            f"workers: {job.params.workers}",
+            f"{share} on this host, which has {gpus} GPU(s)",
+            "Use one worker per GPU, or device: cpu.",
+        )
+
+
 @contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
+def _only_one(folder: Path) -> Iterator[IO[str]]:
     """Holds the run directory's lock, with this process's id in it."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "a+", encoding="utf-8") as file:
@@ -186,7 +228,7 @@ def _only_one(folder: Path) -> Iterator[None]:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
-        yield
+        yield file
 
 
 @contextmanager
@@ -205,9 +247,11 @@ def _stopping(process: subprocess.Popen[str]) -> Iterator[None]:
 
 
 def _read(stream: IO[str], lines: queue.Queue[str | None]) -> None:
-    for line in stream:
-        lines.put(line.rstrip("\n"))
-    lines.put(None)
+    try:
+        for line in stream:
+            lines.put(line.rstrip("\n"))
+    finally:
+        lines.put(None)
 
 
 def _next(lines: queue.Queue[str | None]) -> str | None:

@@ -15,8 +15,9 @@ _NAME = "log.jsonl"
 class RunLog:
     """Appends records; opened for a resumed run, it forgets what will be done again."""
 
-    def __init__(self, folder: Path, step: int) -> None:
-        kept = [record for record in read_log(folder) if record["step"] <= step] if step else []
+    def __init__(self, folder: Path, step: int, epoch: int) -> None:
+        # An epoch's own record comes after the state of its last step.
+        kept = [r for r in read_log(folder) if step and (r["step"], r["epoch"]) <= (step, epoch)]
         with atomic_write(folder / _NAME) as file:
             file.writelines(json.dumps(record) + "\n" for record in kept)
         self._file = open(folder / _NAME, "a", encoding="utf-8")  # noqa: SIM115

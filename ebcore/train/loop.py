@@ -24,7 +24,7 @@ from ebcore.train.mixup import mixup
 from ebcore.train.precision import mixed_precision
 from ebcore.train.schedule import learning_rate
 from ebcore.train.signals import StopRequest
-from ebcore.train.state import restore_state, save_state
+from ebcore.train.state import newest_state, restore_state, save_state
 from ebcore.train.validate import validate
 from ebcore.workspace import BETON
 
@@ -66,7 +66,9 @@ class Trainer:
             InputError: a number became non-finite, or a file is bad.
         """
         resumed = self._restore()
-        self.log = RunLog(self.job.folder, self.step) if self.group.leads else None
+        self.log = (
+            RunLog(self.job.folder, self.step, self.progress["epoch"]) if self.group.leads else None
+        )
         steps = self.images.batches_per_epoch * self.train.epochs
         self._record("start", steps=steps, resumed=resumed)
         self.model.train()
@@ -89,7 +91,7 @@ class Trainer:
         self.group.broadcast_buffers(self.model)
         scores = validate(self.model, self.validation, self.group, self.autocast)
         row = {"train_loss": loss / seen, "train_top1": 100 * right / seen, **scores}
-        row["lr"] = self.lr
+        row["lr"] = self._rate(self.step - 1)
         self.sums.zero_()
         self.progress |= {"epoch": epoch + 1, "batch": 0}
         self.progress["curve"].append({"epoch": epoch + 1, **row})
@@ -101,9 +103,8 @@ class Trainer:
         self._save()
 
     def _train_step(self, epoch: int, batch: Batch) -> None:
-        self.lr = learning_rate(self.train, self.step / self.images.batches_per_epoch)
         for options in self.optimizer.param_groups:
-            options["lr"] = self.lr
+            options["lr"] = self._rate(self.step)
         images, targets = mixup(
             batch.images,
             batch.labels,
@@ -118,8 +119,16 @@ class Trainer:
             loss = F.cross_entropy(logits, targets)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
-        if not self.scaler.is_enabled():  # the scaler leaves such updates out itself
-            check_finite(self.model, loss, self.step, epoch, batch.indices)
+        check_finite(
+            self.model,
+            loss,
+            self.group,
+            step=self.step,
+            epoch=epoch,
+            images=images,
+            indices=batch.indices,
+            gradients=not self.scaler.is_enabled(),
+        )
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.loss = loss.detach()
@@ -128,7 +137,7 @@ class Trainer:
 
     def _between_steps(self) -> None:
         if self.step % _LOG_EVERY == 0 and self.group.leads:
-            self._record("step", loss=self.loss.item(), lr=self.lr)
+            self._record("step", loss=self.loss.item(), lr=self._rate(self.step - 1))
         due = time.monotonic() - self.saved_at > self.job.params.checkpoint_seconds
         stop, due = self.group.any([bool(self.stop), due])
         if stop or due:
@@ -147,11 +156,14 @@ class Trainer:
         self.saved_at = time.monotonic()
 
     def _restore(self) -> bool:
-        progress, damaged = restore_state(self.job.folder, self.model, self.optimizer)
+        """Rank 0 chooses the state, all load that one."""
+        chosen, damaged = newest_state(self.job.folder) if self.group.leads else (0, [])
         for text in damaged:
             self._say(f"damaged checkpoint left out: {text}")
-        if progress is None:
+        chosen = int(self.group.total([chosen])[0])
+        if not chosen:
             return False
+        progress = restore_state(self.job.folder, chosen, self.model, self.optimizer)
         self.step = progress.pop("step")
         self.scaler.load_state_dict(progress.pop("scaler"))
         self.sums += self.sums.new_tensor(progress.pop("sums")[self.group.rank])
@@ -197,6 +209,10 @@ class Trainer:
             device=group.device,
             threads=group.threads,
         )
+
+    def _rate(self, step: int) -> float:
+        """The learning rate of the step with this number, from 0."""
+        return learning_rate(self.train, step / self.images.batches_per_epoch)
 
     def _count_time(self) -> None:
         now = time.monotonic()

@@ -27,41 +27,51 @@ def save_state(
     tensors: dict[str, Tensor] = {f"model.{k}": v for k, v in model.state_dict().items()}
     for index, values in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{key}": value for key, value in values.items()}
-    save_checkpoint(folder / f"state-{step:09d}.safetensors", tensors, {**progress, "step": step})
+    save_checkpoint(_path(folder, step), tensors, {**progress, "step": step})
     for old in _states(folder)[:-_KEEP]:
         old.unlink()
 
 
-def restore_state(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[dict[str, Any] | None, list[str]]:
-    """Loads the newest undamaged state into model and optimizer.
-
-    Returns:
-        Its progress (None where there is none), and what was found damaged.
-    """
+def newest_state(folder: Path) -> tuple[int, list[str]]:
+    """The step of the newest undamaged state (0 where there is none), and what is damaged."""
     damaged = []
     for path in reversed(_states(folder)):
         try:
-            tensors, progress = load_checkpoint(path)
+            load_checkpoint(path)
         except InputError as error:
             damaged.append(str(error))
-            continue
-        model.load_state_dict(_part(tensors, "model."))
-        content = optimizer.state_dict()
-        content["state"] = {}
-        for name, value in _part(tensors, "optimizer.").items():
-            index, key = name.split(".", 1)
-            content["state"].setdefault(int(index), {})[key] = value
-        optimizer.load_state_dict(content)
-        return progress, damaged
-    return None, damaged
+        else:
+            return int(_NAME.fullmatch(path.name)[1]), damaged  # type: ignore[index]
+    return 0, damaged
+
+
+def restore_state(
+    folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer
+) -> dict[str, Any]:
+    """Loads the state after `step` steps into model and optimizer; returns its progress.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
+    tensors, progress = load_checkpoint(_path(folder, step))
+    model.load_state_dict(_part(tensors, "model."))
+    content = optimizer.state_dict()
+    content["state"] = {}
+    for name, value in _part(tensors, "optimizer.").items():
+        index, key = name.split(".", 1)
+        content["state"].setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict(content)
+    return progress
 
 
 def drop_states(folder: Path) -> None:
     """Removes the states of a run that is done."""
     for path in _states(folder):
         path.unlink()
+
+
+def _path(folder: Path, step: int) -> Path:
+    return folder / f"state-{step:09d}.safetensors"
 
 
 def _states(folder: Path) -> list[Path]:

@@ -1,24 +1,30 @@
-"""One training process: `python -m torch.distributed.run ... -m ebcore.train.worker JOB`."""
+"""One training process: `python -m ebcore.train.agent ... -m ebcore.train.worker JOB`."""
 
 from __future__ import annotations
 
-import json
 import os
-import sys
-from pathlib import Path
 
-import torch
-
-from ebcore.errors import InputError
 from ebcore.processes import leave_with_parent
-from ebcore.train.distributed import join, leave
-from ebcore.train.job import read_job
-from ebcore.train.loop import Stopped, Trainer
-from ebcore.train.signals import StopRequest
+
+leave_with_parent(os.getppid())  # first: the imports below take seconds
+
+import json  # noqa: E402
+import sys  # noqa: E402
+from contextlib import suppress  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import torch  # noqa: E402
+
+from ebcore.errors import InputError  # noqa: E402
+from ebcore.files import atomic_write  # noqa: E402
+from ebcore.train.distributed import join, leave  # noqa: E402
+from ebcore.train.finite import PeerFailed  # noqa: E402
+from ebcore.train.job import Job, read_job  # noqa: E402
+from ebcore.train.loop import Stopped, Trainer  # noqa: E402
+from ebcore.train.signals import StopRequest  # noqa: E402
 
 
 def main() -> None:
-    leave_with_parent(os.getppid())
     stop = StopRequest()
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
@@ -28,12 +34,23 @@ def main() -> None:
         Trainer(job, group, stop).run()
     except Stopped:
         pass  # the network is missing: that tells the launching process
+    except PeerFailed:
+        _abort()
     except InputError as error:
-        # An exit code would make torchrun print a traceback of its own over the reason.
-        parts = [error.subject, error.reason, error.remedy]
-        job.error_file.write_text(json.dumps(parts), encoding="utf-8")
-    finally:
-        leave()
+        _report(job, group.rank, error)
+        _abort()
+    leave()
+
+
+def _report(job: Job, rank: int, error: InputError) -> None:
+    with suppress(InputError, OSError), atomic_write(job.error_file(rank)) as file:
+        json.dump([error.subject, error.reason, error.remedy], file)
+    print(f"error: {error}", file=sys.stderr, flush=True)
+
+
+def _abort() -> None:
+    """Leaves without goodbye: the others may wait for this process, torchrun ends them."""
+    os._exit(1)
 
 
 if __name__ == "__main__":

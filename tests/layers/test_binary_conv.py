@@ -125,6 +125,14 @@ def test_autocast_keeps_the_convolutions_exact(dtype: torch.dtype) -> None:
     assert torch.equal(half.float(), conv(x))
 
 
+def test_half_precision_takes_the_sign_of_the_full_weights() -> None:
+    conv = BinaryConv2d(1, 1, 1, experts=2)
+    with torch.no_grad():
+        conv.weight.fill_(-1e-9)  # -0.0 in float16
+    with torch.autocast("cpu", torch.float16):
+        assert conv(torch.ones(1, 1, 1, 1)).item() == -1
+
+
 def test_it_compiles_without_graph_breaks() -> None:
     torch.manual_seed(0)
     conv = BinaryConv2d(4, 4, 3, padding=1, experts=2)

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ebcore.train.state import restore_state, save_state
+from ebcore.train.state import newest_state, restore_state, save_state
 
 
 def fresh() -> tuple[nn.Linear, torch.optim.Adam]:
@@ -26,8 +26,8 @@ def test_a_restored_run_goes_on_as_the_unbroken_one(tmp_path: Path) -> None:
         advance(model, optimizer)
         save_state(tmp_path, step, model, optimizer, {"epoch": 0})
     other, its_optimizer = fresh()
-    progress, damaged = restore_state(tmp_path, other, its_optimizer)
-    assert progress == {"epoch": 0, "step": 3} and damaged == []
+    assert newest_state(tmp_path) == (3, [])
+    assert restore_state(tmp_path, 3, other, its_optimizer) == {"epoch": 0, "step": 3}
     for _ in range(3):
         advance(model, optimizer)
         advance(other, its_optimizer)
@@ -46,10 +46,11 @@ def test_a_damaged_state_is_named_and_the_one_before_used(tmp_path: Path) -> Non
         save_state(tmp_path, step, *fresh(), {})
     newest = tmp_path / "state-000000002.safetensors"
     newest.write_bytes(newest.read_bytes()[:-3])
-    progress, damaged = restore_state(tmp_path, *fresh())
-    assert progress == {"step": 1}
+    step, damaged = newest_state(tmp_path)
+    assert step == 1
+    assert restore_state(tmp_path, step, *fresh()) == {"step": 1}
     assert len(damaged) == 1 and "state-000000002.safetensors: is truncated" in damaged[0]
 
 
 def test_without_states_there_is_nothing_to_restore(tmp_path: Path) -> None:
-    assert restore_state(tmp_path, *fresh()) == (None, [])
+    assert newest_state(tmp_path) == (0, [])

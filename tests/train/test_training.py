@@ -7,19 +7,20 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 import pytest
 
 from ebcore import load_model
-from ebcore.checkpoint import checkpoint_digest
+from ebcore.checkpoint import load_checkpoint, save_checkpoint
+from ebcore.data.convert import convert
 from ebcore.errors import InputError
 from ebcore.methods.ebconv import replicate_stage
 from ebcore.models.binarization import binary_convs
 from ebcore.train.job import make_job
 from ebcore.train.launch import run_training
-from ebcore.workspace import checkpoint_file
+from ebcore.workspace import BETON, checkpoint_file
 
 if TYPE_CHECKING:
     from tests.train.conftest import Place
@@ -62,15 +63,19 @@ def wait_for_state(place: Place, folder: Path, seconds: float = 90) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("loader", ["ffcv", "folder"])
-def test_killed_and_stopped_runs_end_in_the_same_bytes(place: Place, loader: str) -> None:
+def test_killed_and_stopped_runs_end_in_the_same_bytes(
+    place: Place, loader: Literal["ffcv", "folder"]
+) -> None:
     changes: dict[str, Any] = {"checkpoint_seconds": 0.05}
     changes["data"] = {**place.content["data"], "loader": loader}
     changes["train_one"] = {**place.content["train_one"], "epochs": 30, "mixup": 0.2}
     params = place.params(**changes)
+    convert(Path("images"), BETON, params.prepare, loader, name="bands", progress=False)
     run_training("train_one", 1, params, on_line=lambda line: None)
     expected = FIRST.read_bytes()
     FIRST.unlink()
     folder = make_job("train_one", 1, params).folder
+    (folder / "final.safetensors").unlink()  # else it would be published again
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
         process = place.start("train_one")
         wait_for_state(place, folder)
@@ -150,10 +155,53 @@ def test_only_what_decides_the_result_is_in_the_fingerprint(place: Place) -> Non
     assert len({job.fingerprint for job in other}) == 3
 
 
-def test_the_digest_of_a_checkpoint_follows_its_content(place: Place) -> None:
+@pytest.mark.slow
+def test_training_again_gives_the_same_bytes(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     params = place.params()
-    digests = []
+    monkeypatch.setenv("EBCORE_FORCE", "1")
+    contents = []
     for _ in range(2):
         run_training("train_one", 1, params, on_line=lambda line: None)
-        digests.append(checkpoint_digest(FIRST))
-    assert digests[0] == digests[1]
+        contents.append(FIRST.read_bytes())
+    assert contents[0] == contents[1]
+
+
+def test_a_trained_network_is_published_again_and_a_damaged_one_trained_again(
+    place: Place,
+) -> None:
+    params = place.params()
+    run_training("train_one", 1, params, on_line=lambda line: None)
+    expected = FIRST.read_bytes()
+    for damage, sign_of_it in ((False, "trained already"), (True, "epoch 3/3")):
+        if damage:
+            os.truncate(make_job("train_one", 1, params).folder / "final.safetensors", 100)
+        FIRST.unlink()
+        lines: list[str] = []
+        records: list[dict[str, Any]] = []
+        run_training("train_one", 1, params, on_line=lines.append, on_record=records.append)
+        assert any(sign_of_it in line for line in lines)
+        assert [r["epoch"] for r in records if r["event"] == "epoch"] == [1, 2, 3]
+        assert FIRST.read_bytes() == expected
+
+
+@pytest.mark.slow
+def test_a_state_of_an_epochs_last_step_goes_on(place: Place) -> None:
+    # Every step is saved: kill the run just when the state of the first epoch's last step is there.
+    params = place.params(checkpoint_seconds=1e-6)
+    folder = make_job("train_one", 1, params).folder
+    process = place.start("train_one")
+    wait_for_state(place, folder)
+    process.kill()
+    process.wait()
+    assert_no_worker_left(folder)
+    first = min(folder.glob("state-*"))
+    tensors, progress = load_checkpoint(first)
+    for state in folder.glob("state-*"):
+        state.unlink()
+    progress |= {"epoch": 0, "batch": 6, "step": 6, "curve": []}
+    progress["sums"] = [[6.0, 36.0, 36.0]] * params.workers
+    save_checkpoint(folder / "state-000000006.safetensors", tensors, progress)
+    run_training("train_one", 1, params, on_line=lambda line: None)
+    curve = pd.read_csv("plots/train_one.csv")
+    assert curve["epoch"].tolist() == [1, 2, 3]
+    assert curve["lr"].gt(0).all()

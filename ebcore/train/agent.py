@@ -1,0 +1,24 @@
+"""torchrun, without its traceback over the reason that a worker gave."""
+
+from __future__ import annotations
+
+import sys
+
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.run import parse_args, run
+
+
+def main(arguments: list[str]) -> int:
+    """Takes torchrun's arguments; returns the exit code."""
+    try:
+        run(parse_args(arguments))
+    except ChildFailedError:
+        return 1
+    except SignalException as stopped:
+        return 128 + stopped.sigval
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
