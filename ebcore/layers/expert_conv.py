@@ -81,7 +81,6 @@ def expert_conv2d_backward(
     """Gradients of `expert_conv2d` for x, theta and phi; `grad` is [B, O, H', W']."""
     order, slices = _by_expert(phi)
     kernels = (hard_sign(theta) if binary_weight else theta).to(x.dtype)
-    masks = (theta.abs() < 1).to(theta.dtype) if binary_weight else torch.ones_like(theta)
     x, grad = x[order], grad[order]
     parts = [
         torch.ops.aten.convolution_backward(
@@ -100,9 +99,7 @@ def expert_conv2d_backward(
         for k, rows in slices
     ]
     grad_phi, grad_theta = torch.empty_like(phi), torch.zeros_like(theta)
-    masked = {
-        k: (theta * masks[k]).flatten(1).to(x.dtype) for k, _ in slices
-    }  # [N, O * I/g * K * K]
+    latent = theta.flatten(1).to(x.dtype)  # [N, O * I/g * K * K]
     patch_bytes = x[0].numel() * theta.shape[-1] ** 2 * x.element_size()
     chunk = max(1, _CHUNK_BYTES // max(1, patch_bytes))
     for first in range(0, len(x), chunk):
@@ -114,10 +111,12 @@ def expert_conv2d_backward(
             begin, end = max(rows.start, first), min(rows.stop, last)
             if begin < end:
                 own = per_sample[begin - first : end - first]
-                grad_phi[begin:end] = own @ masked[k].t()
+                if binary_weight:
+                    own *= theta[k].flatten().abs() < 1
+                grad_phi[begin:end] = own @ latent.t()
                 grad_theta[k] += own.sum(0, dtype=theta.dtype).view_as(theta[k])
     back = order.argsort()
-    return torch.cat(parts)[back], grad_theta * masks, grad_phi[back]
+    return torch.cat(parts)[back], grad_theta, grad_phi[back]
 
 
 @expert_conv2d_backward.register_fake
