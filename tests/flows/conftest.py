@@ -58,7 +58,7 @@ DVC_YAML = """
 stages:
   toy:
     matrix: {experts: [4]}
-    cmd: python toy.py ${item.experts}
+    cmd: exec python toy.py ${item.experts}
     deps: [mode]
     metrics: [{"metrics/toy-${item.experts}.json": {cache: false}}]
 """

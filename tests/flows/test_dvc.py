@@ -78,7 +78,8 @@ def out_of_date(folder: Path) -> set[str]:
 
 def test_every_stage_has_a_flow_of_its_name() -> None:
     for name, stage in stages(ROOT).items():
-        module = stage["cmd"].split()[2]
+        command, module = stage["cmd"].split()[:3], stage["cmd"].split()[3]
+        assert command == ["exec", "python", "-m"]  # no shell between DVC and the flow
         base = name.split("@")[0]
         assert module == f"flows.{base}"
         assert getattr(importlib.import_module(module), base).name == base

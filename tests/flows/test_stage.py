@@ -81,11 +81,12 @@ def test_a_failure_behind_dvc_keeps_its_line(checkout: Checkout, prefect_url: st
     assert done.stderr.splitlines()[-1] == "error: data/toy.png: is no image. Remove it."
 
 
-@pytest.mark.parametrize("target", ["stage", "dvc"])
+@pytest.mark.parametrize("target", ["stage", "/bin/sh", "/bin/bash"])
 def test_sigterm_ends_as_crashed(checkout: Checkout, prefect_url: str, target: str) -> None:
+    """To the stage, or to DVC, which starts its command with the user's shell."""
     checkout.set_mode("wait")
-    if target == "dvc":
-        process = checkout.start(*DVC, PREFECT_API_URL=prefect_url)
+    if target.startswith("/"):
+        process = checkout.start(*DVC, PREFECT_API_URL=prefect_url, SHELL=target)
     else:
         process = checkout.start(
             "python", "toy.py", "4", PREFECT_API_URL=prefect_url, DVC_STAGE="toy@4"
@@ -120,7 +121,7 @@ def test_wrong_arguments_are_named(checkout: Checkout) -> None:
     assert done.stderr.splitlines()[-1].startswith("error: flows.toy: got []. Use: ")
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
