@@ -13,7 +13,7 @@ from ebcore.errors import InputError
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-TrainingStage = Literal["train_one", "train_experts", "train_binary"]
+TrainingStage = Literal["train_real", "train_one", "train_experts", "train_binary"]
 TRAINING_STAGES: tuple[TrainingStage, ...] = get_args(TrainingStage)
 
 
@@ -67,10 +67,13 @@ class PrepareParams(_Section):
         return value
 
 
+SpecName = Annotated[str, Field(pattern=r"^[1-9]{4}-\d+(\.\d+)?-\d+(:\d+){3}$")]
+
+
 class ModelParams(_Section):
     """The network's structure; see `ebcore.models.resnet`."""
 
-    spec: Annotated[str, Field(pattern=r"^[1-9]{4}-\d+(\.\d+)?-\d+(:\d+){3}$")]
+    spec: SpecName
     stem: Literal["efficient", "basic", "small"] = "efficient"
     stem_width: Positive = 64
     width: Positive = 64
@@ -81,6 +84,23 @@ class ModelParams(_Section):
     se_ratio: Positive = 8
     gate: Literal["softmax", "sigmoid"] = "softmax"
     temperature: Annotated[float, Field(gt=0)] = 1.0
+
+
+class DistillParams(_Section):
+    """What a teacher adds to a step's loss; see `ebcore.train.distill`."""
+
+    attention: Annotated[float, Field(ge=0)] = 0.0  # weight of attention matching
+    points: list[Annotated[int, Field(ge=0, le=3)]] = [1, 2, 3]  # stages whose outputs it compares
+    logits: Annotated[float, Field(ge=0)] = 0.0  # weight of logit matching
+    temperature: Annotated[float, Field(gt=0)] = 1.0  # of logit matching
+
+    @model_validator(mode="after")
+    def _useful(self) -> DistillParams:
+        if not self.attention and not self.logits:
+            raise ValueError("attention and logits are both 0; remove distill or raise one")
+        if self.attention and not self.points:
+            raise ValueError("attention needs at least one of the points 0 to 3")
+        return self
 
 
 class TrainParams(_Section):
@@ -95,6 +115,8 @@ class TrainParams(_Section):
     warmup_epochs: Annotated[int, Field(ge=0)] = 0
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     mixup: Annotated[float, Field(ge=0)] = 0.0  # alpha of the Beta distribution; 0 is off
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0  # decay of averaged weights per step; 0 is off
+    distill: DistillParams | None = None
 
     @model_validator(mode="after")
     def _milestones(self) -> TrainParams:
@@ -107,6 +129,21 @@ class TrainParams(_Section):
         if late := [milestone for milestone in self.milestones if milestone >= self.epochs]:
             warnings.warn(f"milestones {late} lie behind the last epoch", stacklevel=2)
         return self
+
+
+class TeacherParams(TrainParams):
+    """Training of the real-valued teacher (A.5, step I)."""
+
+    spec: SpecName | None = (
+        None  # a deeper one is the paper's stronger teacher; None: the student's
+    )
+
+    @field_validator("distill")
+    @classmethod
+    def _first_of_the_chain(cls, value: DistillParams | None) -> DistillParams | None:
+        if value is not None:
+            raise ValueError("the teacher has no teacher")
+        return value
 
 
 class BenchmarkParams(_Section):
@@ -139,6 +176,8 @@ class Params(_Section):
     data: DataParams
     prepare: PrepareParams = PrepareParams()
     model: ModelParams
+    teacher: list[Literal["real"]] = []  # [real] adds the stage train_real, which distill needs
+    train_real: TeacherParams | None = None
     train_one: TrainParams
     train_experts: TrainParams
     train_binary: TrainParams
@@ -154,15 +193,33 @@ class Params(_Section):
         return value
 
     @model_validator(mode="after")
+    def _teacher_is_trained(self) -> Params:
+        if self.teacher and self.train_real is None:
+            raise ValueError("teacher: [real] needs the section train_real")
+        for stage in ("train_one", "train_experts"):
+            if self.train(stage).distill and not self.teacher:
+                raise ValueError(f"{stage}.distill needs teacher: [real]")
+        if self.train_real and not self.teacher:
+            warnings.warn("train_real is ignored without teacher: [real]", stacklevel=2)
+        return self
+
+    @model_validator(mode="after")
     def _batches_split_evenly(self) -> Params:
-        for stage in TRAINING_STAGES:
+        for stage in self.training_stages:
             if self.train(stage).batch_size % self.workers:
                 raise ValueError(f"{stage}.batch_size must be a multiple of workers")
         return self
 
+    @property
+    def training_stages(self) -> tuple[TrainingStage, ...]:
+        """Those that run with these parameters, in order."""
+        return TRAINING_STAGES if self.teacher else TRAINING_STAGES[1:]
+
     def train(self, stage: str) -> TrainParams:
         """The parameters of one training stage."""
         section = getattr(self, stage)
+        if section is None:
+            raise InputError(f"params.yaml: {stage}", "missing parameter", "Add it.")
         assert isinstance(section, TrainParams), stage
         return section
 

@@ -8,16 +8,18 @@ CHECKPOINTS, METRICS, PLOTS = Path("checkpoints"), Path("metrics"), Path("plots"
 PACKED, EVALUATION, REPORT = Path("packed"), Path("evaluation"), Path("report")
 BETON = Path("data/beton")
 
-_SHARED_STAGE = "train_one"  # the one step that all expert counts share
+TEACHER = CHECKPOINTS / "teacher"  # a folder, as a stage may depend on what is not made
+SHARED_STAGES = ("train_real", "train_one")  # one for all expert counts
 
 
 def branch(stage: str, experts: int) -> str:
     """File stem of a stage's output: "train_one", or "train_binary-4"."""
-    return stage if stage == _SHARED_STAGE else f"{stage}-{experts}"
+    return stage if stage in SHARED_STAGES else f"{stage}-{experts}"
 
 
 def checkpoint_file(stage: str, experts: int) -> Path:
-    return CHECKPOINTS / f"{branch(stage, experts)}.safetensors"
+    folder = TEACHER if stage == "train_real" else CHECKPOINTS
+    return folder / f"{branch(stage, experts)}.safetensors"
 
 
 def metrics_file(stage: str, experts: int) -> Path:

@@ -6,18 +6,20 @@ import json
 
 from rich.table import Table
 
-from ebcore.params import TRAINING_STAGES, Params
+from ebcore.params import Params
 from ebcore.workspace import metrics_file
 
 
 def results_table(params: Params) -> Table:
     """One row per expert count: validation top-1 after each step, and the packed file."""
     table = Table("experts", title="Validation top-1 in percent; the packed file against fp32")
-    for heading in ("step 1", "step 3", "step 4", "packed", "kB", "smaller", "faster"):
+    steps = ["teacher"] if params.teacher else []
+    steps += ["step 1", "step 3", "step 4"]
+    for heading in (*steps, "packed", "kB", "smaller", "faster"):
         table.add_column(heading, justify="right")
     for experts in params.experts:
         pack = _metrics("pack", experts)
-        accuracies = [_metrics(stage, experts)["top1"] for stage in TRAINING_STAGES]
+        accuracies = [_metrics(stage, experts)["top1"] for stage in params.training_stages]
         table.add_row(
             str(experts),
             *(f"{top1:.2f}" for top1 in accuracies),

@@ -1,9 +1,11 @@
-"""The body that the three training stages share."""
+"""The body that the training stages share."""
 
 from __future__ import annotations
 
 from ebcore.workspace import curve_file, metrics_file
 from flows.stage import Stage, StageRun
+
+_ITEMS: dict[str, str | None] = {"train_real": "real", "train_one": None}
 
 
 def training(stage: str, experts: int) -> Stage:
@@ -19,7 +21,7 @@ def training(stage: str, experts: int) -> Stage:
     return Stage(
         stage,
         body,
-        item=None if stage == "train_one" else experts,
+        item=_ITEMS.get(stage, experts),
         experts=experts,
         parameters=("model", stage),
         artifacts=(str(metrics_file(stage, experts)), str(curve_file(stage, experts))),

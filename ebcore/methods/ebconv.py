@@ -5,11 +5,16 @@
    breaks the symmetry.
 3. train_experts: N experts, real weights, binary activations.
 4. train_binary: N experts, binary weights, binary activations, from the end of 3.
+
+With distillation (A.5, "AT+KD") a real-valued network of the same structure, trained before by
+train_real, teaches steps 1 and 3, and the network of step 3 teaches the one of step 4.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -27,45 +32,71 @@ class Step:
 
     Attributes:
         stage: its name in dvc.yaml and params.yaml.
-        start: the stage whose checkpoint it continues; None starts from random weights.
-        binary_weights: stage II of the paper; activations are binary in every step.
+        number: in the paper's policy; replication is 2, the teacher comes before.
         title: for logs and reports.
+        start: the stage whose checkpoint it continues; None starts from random weights.
+        teacher: the stage whose network teaches it, where its parameters ask for that.
+        binary_inputs: whether activations are binary.
+        binary_weights: stage II of the paper.
     """
 
     stage: str
-    start: str | None
-    binary_weights: bool
+    number: int
     title: str
+    start: str | None = None
+    teacher: str | None = None
+    binary_inputs: bool = True
+    binary_weights: bool = False
 
 
 STEPS = {
     step.stage: step
     for step in (
-        Step("train_one", None, False, "one expert, real weights"),
-        Step("train_experts", "replicate", False, "N experts, real weights"),
-        Step("train_binary", "train_experts", True, "N experts, binary weights"),
+        Step("train_real", 0, "teacher, nothing binary", binary_inputs=False),
+        Step("train_one", 1, "one expert, real weights", teacher="train_real"),
+        Step("train_experts", 3, "N experts, real weights", "replicate", "train_real"),
+        Step(
+            "train_binary",
+            4,
+            "N experts, binary weights",
+            "train_experts",
+            "train_experts",
+            binary_weights=True,
+        ),
     )
 }
 
 
-def start_model(step: Step, params: Params, experts: int, num_classes: int) -> EBResNet:
+def start_model(
+    step: Step, params: Params, experts: int, num_classes: int, start: Path | None = None
+) -> EBResNet:
     """The network a step begins with, its binarization set.
+
+    Args:
+        start: the checkpoint it continues, if that is not the one of its policy.
 
     Raises:
         InputError: the checkpoint to start from is missing or damaged.
     """
     if step.start is None:
         torch.manual_seed(params.seed)
-        options = params.model.model_dump()
-        model = resnet(**options, experts=1, num_classes=num_classes)
+        model = resnet(**_structure(step, params), experts=1, num_classes=num_classes)
     else:
-        model = load_model(checkpoint_file(step.start, experts))
+        model = load_model(start or checkpoint_file(step.start, experts))
     was_binary = all(conv.binary_weight for conv in binary_convs(model).values())
-    set_binarization(model, inputs=True, weights=step.binary_weights)
+    set_binarization(model, inputs=step.binary_inputs, weights=step.binary_weights)
     if step.binary_weights and not was_binary:
         for conv in binary_convs(model).values():
             absorb_scale(conv)
     return model
+
+
+def _structure(step: Step, params: Params) -> dict[str, Any]:
+    options = params.model.model_dump()
+    teacher = params.train_real
+    if step.stage == "train_real" and teacher and teacher.spec:
+        options["spec"] = teacher.spec
+    return options
 
 
 def absorb_scale(conv: BinaryConv2d) -> None:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ebcore.checkpoint import load_checkpoint
 from ebcore.errors import InputError
-from ebcore.params import TRAINING_STAGES, Params
-from ebcore.workspace import curve_file, evaluation_file, metrics_file
+from ebcore.params import Params
+from ebcore.workspace import SHARED_STAGES, curve_file, evaluation_file, metrics_file
 
 Row = dict[str, str]
 _T = TypeVar("_T")
@@ -48,7 +48,7 @@ class Branch:
     """All results of one expert count.
 
     Attributes:
-        metrics: by stage: train_one, train_experts, train_binary, pack, benchmark, evaluate.
+        metrics: by stage: the training stages, pack, benchmark, evaluate.
         curves: by training stage, a row per epoch.
         usage: rows of plots/evaluate-usage-N.csv.
         benchmark: rows of plots/benchmark-N.csv.
@@ -69,11 +69,12 @@ def read_branch(params: Params, experts: int) -> Branch:
     Raises:
         InputError: one is missing or damaged; the text names it and the stage that makes it.
     """
-    stages = (*TRAINING_STAGES, "pack", "benchmark", "evaluate")
+    training = params.training_stages
+    stages = (*training, "pack", "benchmark", "evaluate")
     return Branch(
         experts,
         {s: _read(metrics_file(s, experts), s, experts, _read_json) for s in stages},
-        {s: _read(curve_file(s, experts), s, experts, _read_rows) for s in TRAINING_STAGES},
+        {s: _read(curve_file(s, experts), s, experts, _read_rows) for s in training},
         _read(curve_file("evaluate-usage", experts), "evaluate", experts, _read_rows),
         _read(curve_file("benchmark", experts), "benchmark", experts, _read_rows),
         _read(evaluation_file(experts), "evaluate", experts, _read_evaluation),
@@ -81,7 +82,7 @@ def read_branch(params: Params, experts: int) -> Branch:
 
 
 def _read(path: Path, stage: str, experts: int, read: Callable[[Path], _T]) -> _T:
-    name = stage if stage == "train_one" else f"{stage}@{experts}"
+    name = stage if stage in SHARED_STAGES else f"{stage}@{experts}"
     if not path.is_file():
         raise InputError(
             path, "does not exist", f"Run the stage that makes it: `dvc repro {name}`."

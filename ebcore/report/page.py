@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -14,6 +14,7 @@ from ebcore.report import figures
 from ebcore.report.embedding import sample, tsne
 from ebcore.report.inputs import Branch
 from ebcore.report.summary import usage_shares
+from ebcore.workspace import SHARED_STAGES
 
 _UNITS = {
     "B": ((1e6, "MB"), (1e3, "kB")),
@@ -23,6 +24,7 @@ _UNITS = {
 
 def render(summary: dict[str, Any], branches: Sequence[Branch], *, tsne_samples: int) -> str:
     """The page's HTML."""
+    stages = list(summary["training"])
     environment = Environment(
         loader=PackageLoader("ebcore.report", "."),
         autoescape=True,
@@ -35,11 +37,11 @@ def render(summary: dict[str, Any], branches: Sequence[Branch], *, tsne_samples:
     )
     return environment.get_template("template.html").render(
         summary=summary,
-        steps=STEPS,
+        steps={stage: STEPS[stage] for stage in stages},
         best=max(summary["branches"], key=lambda branch: branch["evaluate"]["packed_top1"]),
-        accuracy=figures.accuracy_by_experts(branches, _titles()),
+        accuracy=figures.accuracy_by_experts(branches, _titles(stages)),
         latency=figures.latencies(branches),
-        curves=_curves(branches),
+        curves=_curves(branches, stages),
         usage=[_usage(branch) for branch in branches],
         features=[_features(branch, summary["seed"], tsne_samples) for branch in branches],
         libraries=[f"{name} {version(name)}" for name in ("matplotlib", "scikit-learn", "jinja2")],
@@ -61,24 +63,19 @@ def scaled(value: float | None, unit: str) -> str:
     return f"{value:.0f} {unit}".strip()
 
 
-def _titles() -> dict[str, str]:
-    return {stage: f"{number}. {STEPS[stage].title}" for number, stage in _numbered()}
+def _titles(stages: Iterable[str]) -> dict[str, str]:
+    return {stage: f"{STEPS[stage].number}. {STEPS[stage].title}" for stage in stages}
 
 
-def _numbered() -> list[tuple[int, str]]:
-    """The training steps with their numbers in the paper's policy; replication is step 2."""
-    return list(zip((1, 3, 4), STEPS, strict=True))
-
-
-def _curves(branches: Sequence[Branch]) -> list[dict[str, str]]:
+def _curves(branches: Sequence[Branch], stages: Iterable[str]) -> list[dict[str, str]]:
     result = []
-    for number, stage in _numbered():
-        shared = STEPS[stage].start is None
+    for stage in stages:
+        shared = stage in SHARED_STAGES
         rows = {
             "" if shared else f"N = {branch.experts}": branch.curves[stage]
             for branch in (branches[:1] if shared else branches)
         }
-        title = f"Step {number}: {STEPS[stage].title}"
+        title = f"Step {STEPS[stage].number}: {STEPS[stage].title}"
         result += [
             {
                 "accuracy": figures.curve(

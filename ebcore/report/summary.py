@@ -9,7 +9,7 @@ import numpy as np
 
 from ebcore.measure.rows import MACHINE_COLUMNS, TIMES
 from ebcore.measure.usage import ALL_CLASSES
-from ebcore.params import TRAINING_STAGES, Params
+from ebcore.params import Params
 from ebcore.report.inputs import Branch, Row
 
 
@@ -27,7 +27,7 @@ def summarize(params: Params, branches: Sequence[Branch]) -> dict[str, Any]:
             "sha256": evaluation.data_sha256,
         },
         "model": params.model.model_dump(),
-        "training": {stage: params.train(stage).model_dump() for stage in TRAINING_STAGES},
+        "training": {stage: params.train(stage).model_dump() for stage in params.training_stages},
         "workers": params.workers,
         "machine": {key: branches[0].benchmark[0].get(key, "") for key in MACHINE_COLUMNS},
         "branches": [_branch(branch) for branch in branches],

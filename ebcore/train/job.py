@@ -30,8 +30,10 @@ class Job:
 
     Attributes:
         stage: a key of `ebcore.methods.ebconv.STEPS`.
-        experts: N; the shared first step trains 1 whatever it says.
+        experts: N; the shared first steps train 1 whatever it says.
         params: all parameters.
+        start: the checkpoint it continues; None starts from random weights.
+        teacher: the checkpoint of the network that teaches it; None without distillation.
         folder: the run directory, `.runs/<fingerprint>`.
         fingerprint: hex digest of what decides the result; equal jobs share a run directory.
         data_sha256: digest of the data's manifest.
@@ -40,6 +42,8 @@ class Job:
     stage: str
     experts: int
     params: Params
+    start: Path | None
+    teacher: Path | None
     folder: Path
     fingerprint: str
     data_sha256: str
@@ -49,29 +53,35 @@ class Job:
         return self.folder / f"error-{rank}.json"
 
 
-def make_job(stage: str, experts: int, params: Params) -> Job:
+def make_job(stage: str, experts: int, params: Params, *, start: Path | None = None) -> Job:
     """Describes a stage's training.
 
+    Args:
+        start: the checkpoint it continues, if that is not the one of the pipeline.
+
     Raises:
-        InputError: data or the checkpoint it starts from are missing.
+        InputError: data, or the checkpoint it starts from or is taught by, are missing.
     """
-    step = STEPS[stage]
+    step, train = STEPS[stage], params.train(stage)
     manifest = load_manifest(BETON)
-    start = checkpoint_digest(checkpoint_file(step.start, experts)) if step.start else None
+    if step.start and start is None:
+        start = checkpoint_file(step.start, experts)
+    teacher = checkpoint_file(step.teacher, experts) if step.teacher and train.distill else None
     content: dict[str, Any] = {
         "code": _code_sha256(),
         "torch": torch.__version__,
         "stage": stage,
         "experts": experts if step.start else 1,
-        "start": start,
+        "start": start and checkpoint_digest(start),
+        "teacher": teacher and checkpoint_digest(teacher),
         "data_sha256": manifest.sha256,
-        "train": params.train(stage).model_dump(),
+        "train": train.model_dump(),
         **params.model_dump(include=_RELEVANT),
     }
     text = json.dumps(content, sort_keys=True)
     fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
     folder = main_checkout() / ".runs" / fingerprint
-    return Job(stage, experts, params, folder, fingerprint, manifest.sha256)
+    return Job(stage, experts, params, start, teacher, folder, fingerprint, manifest.sha256)
 
 
 def _code_sha256() -> str:
@@ -94,6 +104,8 @@ def write_job(job: Job) -> Path:
         "stage": job.stage,
         "experts": job.experts,
         "params": job.params.model_dump(),
+        "start": job.start and str(job.start),
+        "teacher": job.teacher and str(job.teacher),
         "fingerprint": job.fingerprint,
         "data_sha256": job.data_sha256,
     }
@@ -111,6 +123,13 @@ def read_job(path: Path) -> Job:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         params = Params.model_validate(content.pop("params"))
-        return Job(params=params, folder=path.parent, **content)
-    except (OSError, ValueError, TypeError) as error:
+        start, teacher = (content.pop(key) for key in ("start", "teacher"))
+        return Job(
+            params=params,
+            start=start and Path(start),
+            teacher=teacher and Path(teacher),
+            folder=path.parent,
+            **content,
+        )
+    except (OSError, KeyError, ValueError, TypeError) as error:
         raise InputError(path, f"is no job ({error})", "Start the stage again.") from error

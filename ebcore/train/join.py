@@ -13,6 +13,7 @@ from ebcore.errors import InputError, exit_on_input_error
 from ebcore.params import TRAINING_STAGES, load_params
 from ebcore.train.job import make_job, write_job
 from ebcore.train.launch import torchrun
+from ebcore.workspace import SHARED_STAGES
 
 
 def main(arguments: list[str]) -> None:
@@ -23,7 +24,7 @@ def main(arguments: list[str]) -> None:
             "names no training stage",
             f"Use: python -m ebcore.train.join {'|'.join(TRAINING_STAGES)} [EXPERTS]",
         )
-    shared = arguments[0] == "train_one"
+    shared = arguments[0] in SHARED_STAGES
     if len(arguments) != (1 if shared else 2) or not "".join(arguments[1:2] or "1").isdecimal():
         raise InputError(
             f"ebcore.train.join {' '.join(arguments)}",

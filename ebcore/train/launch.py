@@ -1,4 +1,4 @@
-"""Runs a training stage on its worker processes and publishes what they made."""
+"""Runs a training stage on its worker processes and publishes what they make."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -44,15 +45,11 @@ def run_training(
     on_line: Relay = print,
     on_record: Record = lambda record: None,
 ) -> dict[str, float]:
-    """Trains a stage under torchrun and writes its checkpoint, metrics and curve.
-
-    A run that was killed or stopped goes on from its newest checkpoint in `.runs/<fingerprint>/`.
+    """Trains a stage of the pipeline and writes its checkpoint, metrics and curve.
 
     Args:
-        stage: "train_one", "train_experts" or "train_binary".
-        on_line: gets each line the workers print, in the calling thread.
-        on_record: gets each record of the run's log, in the calling thread; a resumed run's
-            earlier records come again.
+        stage: a key of `ebcore.methods.ebconv.STEPS`.
+        on_line, on_record: see `trained`.
 
     Returns:
         The metrics, also in metrics/.
@@ -61,16 +58,59 @@ def run_training(
         InputError: bad data, checkpoint or parameters, or the same work runs already.
     """
     job = make_job(stage, experts, params)
+    with trained(job, on_line=on_line, on_record=on_record) as result:
+        with atomic_write(curve_file(stage, experts)) as file:
+            result.curve.to_csv(file, index=False)
+        with atomic_write(metrics_file(stage, experts)) as file:
+            json.dump(result.metrics, file, indent=1)
+        with atomic_path(checkpoint_file(stage, experts)) as temporary:
+            shutil.copyfile(result.network, temporary)
+    return result.metrics
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training stage made.
+
+    Attributes:
+        metrics: of the last epoch, with time and throughput.
+        curve: a row per epoch.
+        network: the trained network, in the run directory.
+    """
+
+    metrics: dict[str, float]
+    curve: pd.DataFrame
+    network: Path
+
+
+@contextmanager
+def trained(
+    job: Job, *, on_line: Relay = print, on_record: Record = lambda record: None
+) -> Iterator[Trained]:
+    """Trains under torchrun what is not trained yet; holds the run directory for the block.
+
+    A run that was killed or stopped goes on from its newest checkpoint in `.runs/<fingerprint>/`.
+    The network stays there after the block: DVC may not yet have noted the stage as done.
+
+    Args:
+        on_line: gets each line the workers print, in the calling thread.
+        on_record: gets each record of the run's log, in the calling thread; a resumed run's
+            earlier records come again.
+
+    Raises:
+        InputError: bad data, checkpoint or parameters, or the same work runs already.
+    """
     with _only_one(job.folder) as lock:
         if os.environ.get(FORCE):
             _forget(job)
-        if _trained(job):
+        if _is_trained(job):
             on_line(f"trained already in {job.folder}; {FORCE}=1 trains again")
             for record in read_log(job.folder):
                 on_record(record)
         else:
             _run_workers(job, lock, on_line, on_record)
-        return _publish(job)
+        yield _result(job)
+        drop_states(job.folder)
 
 
 def fingerprint(stage: str, experts: int, params: Params) -> str:
@@ -154,8 +194,7 @@ def _explanation(job: Job, code: int) -> InputError:
     )
 
 
-def _publish(job: Job) -> dict[str, float]:
-    final = job.folder / FINAL
+def _result(job: Job) -> Trained:
     result = json.loads((job.folder / RESULT).read_text(encoding="utf-8"))
     curve = pd.DataFrame(result["curve"])
     train, last = job.params.train(job.stage), result["curve"][-1]
@@ -169,17 +208,10 @@ def _publish(job: Job) -> dict[str, float]:
         "seconds": result["seconds"],
         "images_per_second": result["images"] / result["seconds"],
     }
-    with atomic_write(curve_file(job.stage, job.experts)) as file:
-        curve.to_csv(file, index=False)
-    with atomic_write(metrics_file(job.stage, job.experts)) as file:
-        json.dump(metrics, file, indent=1)
-    with atomic_path(checkpoint_file(job.stage, job.experts)) as temporary:
-        shutil.copyfile(final, temporary)
-    drop_states(job.folder)  # the network stays: DVC has not yet noted the stage as done
-    return metrics
+    return Trained(metrics, curve, job.folder / FINAL)
 
 
-def _trained(job: Job) -> bool:
+def _is_trained(job: Job) -> bool:
     """Whether the run directory holds the trained network; a damaged one is thrown away."""
     final = job.folder / FINAL
     if not final.exists():

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ebcore.data.loader import Batch, open_split
 from ebcore.data.manifest import load_manifest
 from ebcore.files import atomic_write
 from ebcore.methods.ebconv import STEPS, start_model
+from ebcore.models import EBResNet
 from ebcore.models.checkpoint import save_model
+from ebcore.train.distill import Distillation
 from ebcore.train.distributed import Group
 from ebcore.train.finite import check_finite
 from ebcore.train.job import FINAL, RESULT, Job
@@ -47,8 +50,22 @@ class Trainer:
         self.train = job.params.train(job.stage)
         self.images, self.validation = self._open("train"), self._open("val")
         self.classes = len(self.images.classes)
-        self.model = start_model(STEPS[job.stage], job.params, job.experts, self.classes)
+        step = STEPS[job.stage]
+        self.model = start_model(step, job.params, job.experts, self.classes, job.start)
         self.model.to(group.device)
+        self.modules: dict[str, nn.Module] = {"model": self.model}  # what a state holds
+        self.scored: EBResNet = self.model  # what is validated and kept in the end
+        if self.train.ema:
+            self.average = AveragedModel(
+                self.model, multi_avg_fn=get_ema_multi_avg_fn(self.train.ema), use_buffers=True
+            )
+            self.modules["average"] = self.average
+            self.scored = cast(EBResNet, self.average.module)
+        self.distillation = None
+        if job.teacher and self.train.distill:
+            self.distillation = Distillation(
+                self.model, job.teacher, group.device, self.train.distill
+            )
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), weight_decay=self.train.weight_decay, fused=True
         )
@@ -89,7 +106,9 @@ class Trainer:
             self._between_steps()
         loss, right, seen = self.group.total(self.sums.tolist())
         self.group.broadcast_buffers(self.model)
-        scores = validate(self.model, self.validation, self.group, self.autocast)
+        if self.scored is not self.model:
+            self.group.broadcast_buffers(self.scored)
+        scores = validate(self.scored, self.validation, self.group, self.autocast)
         row = {"train_loss": loss / seen, "train_top1": 100 * right / seen, **scores}
         row["lr"] = self._rate(self.step - 1)
         self.sums.zero_()
@@ -117,6 +136,8 @@ class Trainer:
         with self.autocast:
             logits = self.replica(images)
             loss = F.cross_entropy(logits, targets)
+            if self.distillation is not None:
+                loss = loss + self.distillation.loss(images, logits)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         check_finite(
@@ -131,6 +152,8 @@ class Trainer:
         )
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        if self.train.ema:
+            self.average.update_parameters(self.model)
         self.loss = loss.detach()
         right = (logits.argmax(1) == batch.labels).sum()
         self.sums += torch.stack([self.loss * len(images), right, right.new_tensor(len(images))])
@@ -151,7 +174,7 @@ class Trainer:
         self._count_time()
         progress = {**self.progress, "sums": rows, "scaler": self.scaler.state_dict()}
         if self.group.leads:
-            save_state(self.job.folder, self.step, self.model, self.optimizer, progress)
+            save_state(self.job.folder, self.step, self.modules, self.optimizer, progress)
             self._record("checkpoint")
         self.saved_at = time.monotonic()
 
@@ -163,7 +186,7 @@ class Trainer:
         chosen = int(self.group.total([chosen])[0])
         if not chosen:
             return False
-        progress = restore_state(self.job.folder, chosen, self.model, self.optimizer)
+        progress = restore_state(self.job.folder, chosen, self.modules, self.optimizer)
         self.step = progress.pop("step")
         self.scaler.load_state_dict(progress.pop("scaler"))
         self.sums += self.sums.new_tensor(progress.pop("sums")[self.group.rank])
@@ -194,7 +217,7 @@ class Trainer:
             "data_sha256": self.job.data_sha256,
             "fingerprint": self.job.fingerprint,
         }
-        save_model(self.job.folder / FINAL, self.model, metadata)
+        save_model(self.job.folder / FINAL, self.scored, metadata)
 
     def _open(self, split: Any) -> Any:
         params, group = self.job.params, self.group

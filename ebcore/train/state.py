@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,16 @@ _NAME = re.compile(r"state-(\d+)\.safetensors")
 def save_state(
     folder: Path,
     step: int,
-    model: nn.Module,
+    modules: Mapping[str, nn.Module],
     optimizer: torch.optim.Optimizer,
     progress: dict[str, Any],
 ) -> None:
-    """Writes model, optimizer and `progress` after `step` steps, then drops older states."""
-    tensors: dict[str, Tensor] = {f"model.{k}": v for k, v in model.state_dict().items()}
+    """Writes modules, optimizer and `progress` after `step` steps, then drops older states."""
+    tensors: dict[str, Tensor] = {
+        f"{name}.{key}": value
+        for name, module in modules.items()
+        for key, value in module.state_dict().items()
+    }
     for index, values in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{key}": value for key, value in values.items()}
     save_checkpoint(_path(folder, step), tensors, {**progress, "step": step})
@@ -46,15 +51,16 @@ def newest_state(folder: Path) -> tuple[int, list[str]]:
 
 
 def restore_state(
-    folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer
+    folder: Path, step: int, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer
 ) -> dict[str, Any]:
-    """Loads the state after `step` steps into model and optimizer; returns its progress.
+    """Loads the state after `step` steps into modules and optimizer; returns its progress.
 
     Raises:
         InputError: it is missing or damaged.
     """
     tensors, progress = load_checkpoint(_path(folder, step))
-    model.load_state_dict(_part(tensors, "model."))
+    for name, module in modules.items():
+        module.load_state_dict(_part(tensors, f"{name}."))
     content = optimizer.state_dict()
     content["state"] = {}
     for name, value in _part(tensors, "optimizer.").items():

@@ -68,7 +68,7 @@ def test_killed_and_stopped_runs_end_in_the_same_bytes(
 ) -> None:
     changes: dict[str, Any] = {"checkpoint_seconds": 0.05}
     changes["data"] = {**place.content["data"], "loader": loader}
-    changes["train_one"] = {**place.content["train_one"], "epochs": 30, "mixup": 0.2}
+    changes["train_one"] = {**place.content["train_one"], "epochs": 30, "mixup": 0.2, "ema": 0.9}
     params = place.params(**changes)
     convert(Path("images"), BETON, params.prepare, loader, name="bands", progress=False)
     run_training("train_one", 1, params, on_line=lambda line: None)
