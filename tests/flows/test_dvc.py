@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import yaml
 
 from ebcore.params import load_params
+from ebcore.workspace import TEACHER
 
 ROOT = Path(__file__).parents[2]
 BRANCH = ("replicate", "train_experts", "train_binary", "pack", "benchmark", "evaluate")
@@ -33,6 +35,8 @@ def pipeline(tmp_path: Path) -> Path:
         (tmp_path / name).write_text((ROOT / name).read_text())
     for name in ("ebcore", "flows"):
         (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / TEACHER).mkdir(parents=True)
+    shutil.copy(ROOT / TEACHER / "README.md", tmp_path / TEACHER)
     subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
     set_params(tmp_path, experts=[1, 2])
     return tmp_path
@@ -102,6 +106,21 @@ def test_the_graph_runs_from_data_to_report() -> None:
     edges = set(dvc("dag", "--mermaid").replace('"', "").split())
     for name in ("fetch@digits", "train_one", "train_binary@4", "evaluate@4", "report"):
         assert any(name in word for word in edges), name
+
+
+def test_a_teacher_is_a_stage_before_the_steps_it_teaches(pipeline: Path) -> None:
+    commit_as_done(pipeline)
+    train_one = yaml.safe_load((pipeline / "params.yaml").read_text())["train_one"]
+    set_params(pipeline, teacher=["real"], train_real=train_one)
+    assert {"train_real@real", "report"} <= out_of_date(pipeline)
+    commit_as_done(pipeline)
+    set_params(pipeline, train_real__lr=0.5)
+    assert out_of_date(pipeline) == {"train_real@real"}
+    edges = dvc("dag", "--mermaid", "train_binary@1", folder=pipeline)
+    assert "train_real@real" in edges
+    (pipeline / TEACHER / "train_real.safetensors").write_text("another")
+    taught = {"train_one", "train_experts@1", "train_experts@2"}
+    assert taught <= out_of_date(pipeline)
 
 
 def test_another_expert_count_runs_only_its_branch_and_the_report(pipeline: Path) -> None:

@@ -21,6 +21,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from ebcore.workspace import TEACHER
 from flows.server import prefect_server
 from flows.tracking import METHOD
 from flows.ui import mlflow_server
@@ -69,6 +70,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
     folder.mkdir()
     for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
         shutil.copy(ROOT / name, folder)
+    (folder / TEACHER).mkdir(parents=True)
+    shutil.copy(ROOT / TEACHER / "README.md", folder / TEACHER)
     (folder / ".dvc").mkdir()
     for name in ("config", ".gitignore"):
         shutil.copy(ROOT / ".dvc" / name, folder / ".dvc")
