@@ -48,22 +48,37 @@ def _options(
 @app.command()
 def summary(
     source: Annotated[
-        str, typer.Argument(help="A structure such as 1262-2-4:8:8:16, or a checkpoint file.")
+        str,
+        typer.Argument(
+            help="A structure such as 1262-2-4:8:8:16, a name such as bi-real-18, or a checkpoint."
+        ),
     ],
-    experts: Annotated[int, typer.Option(min=1, help="Experts N of each binary layer.")] = 4,
+    experts: Annotated[
+        int | None, typer.Option(min=1, help="Experts N of each binary layer; default 4.")
+    ] = None,
     image_size: Annotated[
         int | None,
         typer.Option(min=4, help="Input side in px; default 224, or the checkpoint's."),
     ] = None,
     classes: Annotated[int, typer.Option(min=1, help="Number of classes.")] = 1000,
-    stem: Annotated[str, typer.Option(help="efficient, basic or small.")] = "efficient",
+    stem: Annotated[str | None, typer.Option(help="efficient (default), basic or small.")] = None,
     width: Annotated[int, typer.Option(min=1, help="Channels of stage 0 before E.")] = 64,
     stem_width: Annotated[int, typer.Option(min=1, help="Channels after the stem.")] = 64,
-    shortcut: Annotated[str, typer.Option(help="plain, binary, linear, relu or prelu.")] = "prelu",
+    shortcut: Annotated[
+        str | None, typer.Option(help="plain, binary, linear, relu or prelu (default).")
+    ] = None,
+    pointwise: Annotated[
+        bool | None,
+        typer.Option("--pointwise/--no-pointwise", help="Binary 1x1 in each block; default yes."),
+    ] = None,
+    se: Annotated[
+        bool | None, typer.Option("--se/--no-se", help="Data-driven output scale; default no.")
+    ] = None,
 ) -> None:
     """Operations and parameters of each layer and in total.
 
-    For a checkpoint the structure comes from the file, and the options about it are not used.
+    For a checkpoint the structure comes from the file, and the options about it are not used; a
+    name has its own defaults.
     """
     from ebcore.measure import count_ops
     from ebcore.models import load_model, resnet
@@ -81,6 +96,8 @@ def summary(
             width=width,
             stem_width=stem_width,
             shortcut=shortcut,
+            pointwise=pointwise,
+            se=se,
         )
         size = image_size or 224
     count = count_ops(model, (model.config["in_channels"], size, size))
@@ -103,6 +120,47 @@ def pack(
     size = image_size or int(model.metadata["image_size"])
     pack_model(model, (model.config["in_channels"], size, size)).save(out)
     typer.echo(f"{out}: {out.stat().st_size:,} bytes")
+
+
+@app.command("import-official")
+def import_official(
+    source: Annotated[Path, typer.Argument(help="The authors' checkpoint (.pth.tar).")],
+    out: Annotated[Path, typer.Argument(help="The checkpoint to write (.safetensors).")],
+    classes: Annotated[
+        Path | None,
+        typer.Option(help="Text file, a class name per line; default their numbers."),
+    ] = None,
+) -> None:
+    """Make a checkpoint of EBConv's authors one that pack, predict and summary take."""
+    from ebcore.models.official import import_official as import_model
+    from ebcore.models.official import zero_weights
+
+    model = import_model(source, out, classes)
+    config = model.config
+    typer.echo(
+        f"{out}: {config['spec']}, {config['experts']} experts, {config['num_classes']} classes"
+    )
+    if zeros := zero_weights(model):
+        typer.echo(f"{zeros} latent weights are exactly 0: sign 0 in the authors' code, +1 here.")
+
+
+@app.command()
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="A binary network (.safetensors).")],
+    packed: Annotated[Path, typer.Argument(help="The same network packed (.ebp).")],
+) -> None:
+    """Accuracy of both on the prepared validation images, and whether they agree.
+
+    The images are those of data/beton, as params.yaml says; `dvc repro prepare` makes them.
+    """
+    from ebcore.measure.evaluate import scores, see_validation
+    from ebcore.models import load_model
+    from ebcore.packed import load
+    from ebcore.params import load_params
+    from ebcore.tables import scores_table, show
+
+    outcome, _ = see_validation(load_model(checkpoint), load(packed), load_params())
+    show(scores_table(scores(outcome)))
 
 
 @app.command()

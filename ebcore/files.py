@@ -14,7 +14,7 @@ from typing import IO, Any
 from ebcore.errors import InputError
 
 # What an operating system answers when a place takes no data.
-REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG}
+REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG, errno.EISDIR}
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         if error.errno not in REFUSALS:
             raise
         raise InputError(
-            path, f"cannot be written ({error.strerror})", "Free space or choose another folder."
+            path, f"cannot be written ({error.strerror})", "Free space or choose another place."
         ) from error
     finally:
         with suppress(FileNotFoundError):

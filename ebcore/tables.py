@@ -49,6 +49,21 @@ def benchmark_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
+def scores_table(scores: Mapping[str, float]) -> Table:
+    """What `ebcore.measure.evaluate.scores` returned."""
+    table = Table(
+        title=f"{scores['images']:,} validation images",
+        caption=f"{scores['listed_images']:,} images differ by a sign within rounding; largest "
+        f"logit error of the others {scores['max_logit_error']:.1e}.",
+    )
+    table.add_column("")
+    for heading in ("top-1, %", "top-5, %"):
+        table.add_column(heading, justify="right")
+    for name, title in (("pytorch", "PyTorch"), ("packed", "packed")):
+        table.add_row(title, *(f"{scores[f'{name}_{top}']:.2f}" for top in ("top1", "top5")))
+    return table
+
+
 def _time(row: Mapping[str, Any], name: str) -> str:
     if row[f"{name}_ms"] is None:
         return "-"

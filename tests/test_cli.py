@@ -9,8 +9,17 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
+from PIL import Image
+
+from ebcore.data.convert import convert
+from ebcore.models import resnet
+from ebcore.models.checkpoint import save_model
+from ebcore.params import parse_params
+from ebcore.workspace import BETON
 
 ROOT = Path(__file__).parents[1]
+COMMANDS = ("summary", "pack", "import-official", "evaluate", "predict", "bench", "profile")
 
 
 def ebcore(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -33,7 +42,7 @@ def test_help_is_quick_and_lists_the_commands() -> None:
     best = min(_seconds_of_help() for _ in range(3))
     assert best < 1.0
     text = ebcore("--help").stdout
-    for command in ("summary", "pack", "predict", "bench", "profile"):
+    for command in COMMANDS:
         assert command in text
 
 
@@ -43,7 +52,7 @@ def _seconds_of_help() -> float:
     return time.perf_counter() - start
 
 
-@pytest.mark.parametrize("command", ["summary", "pack", "predict", "bench", "profile"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command: str) -> None:
     result = ebcore(command, "--help")
     assert result.returncode == 0 and "Usage" in result.stdout
@@ -61,6 +70,15 @@ def test_summary_prints_the_paper_s_totals() -> None:
     assert result.returncode == 0, result.stderr
     total = result.stdout.splitlines()[-2]
     assert "total" in total and "1,706,786,816" in total
+
+
+def test_summary_of_a_name_uses_its_options() -> None:
+    """Real-to-Binary's Table 1: 1.676e9 for Bi-Real Net, 1.93e7 more with binary shortcuts."""
+    totals = [
+        ebcore("summary", "bi-real-18", *options).stdout.splitlines()[-2]
+        for options in ((), ("--shortcut", "binary"))
+    ]
+    assert "1,676,279,808" in totals[0] and "1,695,547,392" in totals[1]
 
 
 def test_wrong_structure_is_one_line() -> None:
@@ -92,3 +110,38 @@ def test_profile_list_use_and_show(tmp_path: Path) -> None:
     assert ebcore("profile", "use", "digits", "--force", cwd=tmp_path).returncode == 0
     assert ebcore("profile", "list", cwd=tmp_path).stdout == "* digits\n"
     assert ebcore("profile", "show", cwd=tmp_path).stdout == digits
+
+
+def test_evaluate_prints_both_accuracies_or_what_does_not_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for split, label in ((s, n) for s in ("train", "val") for n in range(3)):
+        folder = Path("images") / split / str(label)
+        folder.mkdir(parents=True)
+        Image.new("RGB", (16, 16), (80 * label, 50, 20)).save(folder / "0.JPEG")
+    content = yaml.safe_load((ROOT / "params/digits.yaml").read_text())
+    content["data"] |= {"name": "grey", "folder": "images", "fetch": [], "loader": "folder"}
+    params = parse_params(content, "params.yaml")
+    Path("params.yaml").write_text(yaml.safe_dump(content))
+    convert(Path("images"), BETON, params.prepare, "folder", name="grey", progress=False)
+    for classes in (3, 4):
+        model = resnet("1111-1-1:1:1:1", experts=2, num_classes=classes, width=8, stem_width=8)
+        metadata = {"classes": ["x"] * classes, "mean": [0.4] * 3, "std": [0.2] * 3}
+        metadata |= {"image_size": 16, "resize": None}
+        save_model(f"{classes}.safetensors", model, metadata)
+        assert ebcore("pack", f"{classes}.safetensors", f"{classes}.ebp").returncode == 0
+    done = ebcore("evaluate", "3.safetensors", "3.ebp")
+    assert done.returncode == 0, done.stderr
+    assert "3 validation images" in done.stdout
+    assert "PyTorch" in done.stdout and "packed" in done.stdout and "100.00" in done.stdout
+    wrong = ebcore("evaluate", "4.safetensors", "4.ebp")
+    assert "has 3 classes, the network 4" in error_line(wrong)
+
+
+def test_a_folder_in_the_place_of_the_output_is_named(tmp_path: Path) -> None:
+    model = resnet("1111-1-1:1:1:1", experts=1, num_classes=2, width=8, stem_width=8)
+    save_model(tmp_path / "m.safetensors", model, {"classes": ["a", "b"], "image_size": 32})
+    (tmp_path / "out").mkdir()
+    result = ebcore("pack", str(tmp_path / "m.safetensors"), str(tmp_path / "out"))
+    assert f"{tmp_path / 'out'}: cannot be written (Is a directory)" in error_line(result)

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from ebcore.errors import InputError
+from ebcore.models.named import NETWORKS
 from ebcore.params import load_params, parse_params
 
 ROOT = Path(__file__).parents[1]
@@ -76,3 +77,35 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="ebcore profile use"):
         load_params(tmp_path / "params.yaml")
+
+
+def test_the_known_networks_are_structures() -> None:
+    for name in NETWORKS:
+        params = parse_params(edited("model.spec", name), "params.yaml")
+        assert params.model.spec == name
+    with pytest.raises(InputError, match=r"model\.spec"):
+        parse_params(edited("model.spec", "resnet-18"), "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"teacher": ["real"]}, "needs the section train_real"),
+        ({"train_one.distill": {"logits": 1}}, r"train_one\.distill needs teacher: \[real\]"),
+        ({"train_binary.distill": {}}, "attention and logits are both 0"),
+        ({"train_binary.distill": {"attention": 1, "points": []}}, "at least one of the points"),
+        ({"train_binary.distill": {"logits": 1, "colour": 2}}, "Allowed here: attention, logits"),
+        ({"train_binary.ema": 1.0}, "less than 1"),
+    ],
+)
+def test_distillation_is_checked(changes: dict[str, Any], text: str) -> None:
+    ((key, value),) = changes.items()
+    with pytest.raises(InputError, match=text):
+        parse_params(edited(key, value), "params.yaml")
+
+
+def test_a_teacher_has_no_teacher() -> None:
+    content = edited("teacher", ["real"])
+    content["train_real"] = {**content["train_one"], "distill": {"logits": 1.0}}
+    with pytest.raises(InputError, match="the teacher has no teacher"):
+        parse_params(content, "params.yaml")

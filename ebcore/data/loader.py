@@ -5,7 +5,7 @@ Legend: B images per rank and batch, W ranks, S px side of the network's input.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
@@ -18,6 +18,8 @@ from ebcore.data.image import normalise
 from ebcore.data.manifest import REMEDY, Manifest, load_manifest
 from ebcore.errors import InputError
 from ebcore.params import DataParams
+
+Normalisation = tuple[Sequence[float], Sequence[float]]  # mean and std of R, G, B, 0..1
 
 
 class Batch(NamedTuple):
@@ -58,10 +60,11 @@ class SplitLoader:
         rank: int,
         world: int,
         device: torch.device,
+        normalisation: Normalisation,
     ) -> None:
         self.num_samples = len(source.labels)  # over all ranks
         self.classes = manifest.classes
-        self._source, self._view, self._manifest = source, view, manifest
+        self._source, self._view, self._normalisation = source, view, normalisation
         self._batch_size, self._rank, self._world = batch_size, rank, world
         self._device = device
 
@@ -86,9 +89,7 @@ class SplitLoader:
         indices = self._index_batches(epoch)[start:]
         with closing(self._source.batches(epoch, indices)) as pixels:
             for own in indices:
-                images = normalise(
-                    self._to_device(next(pixels)), self._manifest.mean, self._manifest.std
-                )
+                images = normalise(self._to_device(next(pixels)), *self._normalisation)
                 yield Batch(
                     self._view.augment(images, epoch, own),
                     self._to_device(torch.from_numpy(self._source.labels[own])),
@@ -125,12 +126,14 @@ def open_split(
     world: int = 1,
     device: torch.device | str = "cpu",
     threads: int = 1,
+    normalisation: Normalisation | None = None,
 ) -> SplitLoader:
     """Opens one split of what `ebcore.data.convert.convert` wrote to `directory`.
 
     Args:
         batch_size: per rank.
         threads: that decode images (FFCV), or processes (folder; 1 decodes in this one).
+        normalisation: mean and std that a network was trained with elsewhere; default the data's.
 
     Raises:
         InputError: not prepared, prepared for the other loader, truncated or altered files,
@@ -166,6 +169,7 @@ def open_split(
         rank=rank,
         world=world,
         device=torch.device(device),
+        normalisation=normalisation or (manifest.mean, manifest.std),
     )
 
 

@@ -34,9 +34,12 @@ class BinaryConv2d(nn.Module):
         se_ratio: O / hidden width of that scale.
         gate: "softmax" or "sigmoid", the gate's backward activation.
         temperature: of the gate (Table 9).
+        scale: alpha is "learned" (Eq. 1), the "mean" size of the kernel's weights (XNOR-Net's, for
+            one expert; while weights are real there is none), or "none".
 
     Raises:
-        ValueError: channels are no multiple of groups, or experts < 1.
+        ValueError: channels are no multiple of groups, experts < 1, or a scale that is unknown or
+            does not fit the number of experts.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class BinaryConv2d(nn.Module):
         se_ratio: int = 8,
         gate: str = "softmax",
         temperature: float = 1.0,
+        scale: str = "learned",
     ) -> None:
         super().__init__()
         if in_channels % groups or out_channels % groups:
@@ -62,6 +66,11 @@ class BinaryConv2d(nn.Module):
             )
         if experts < 1:
             raise ValueError(f"experts is {experts}; use 1 or more")
+        if scale not in ("learned", "mean", "none") or (scale == "mean" and experts > 1):
+            raise ValueError(
+                f"scale {scale!r} with {experts} experts: use 'learned', 'none', or, with one "
+                "expert, 'mean'"
+            )
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
         self.groups, self.experts = groups, experts
@@ -69,7 +78,10 @@ class BinaryConv2d(nn.Module):
         self.binary_weight = True
         shape = (experts, out_channels, in_channels // groups, kernel_size, kernel_size)
         self.weight = nn.Parameter(torch.empty(shape))
-        self.alpha = nn.Parameter(torch.ones(out_channels))
+        self.scale = scale
+        self.alpha: nn.Parameter | None = None
+        if scale == "learned":
+            self.alpha = nn.Parameter(torch.ones(out_channels))
         self.gate = Gate(in_channels, experts, gate, temperature) if experts > 1 else None
         self.se = SqueezeExcite(in_channels, out_channels, se_ratio) if se else None
         self.record = False
@@ -80,13 +92,22 @@ class BinaryConv2d(nn.Module):
         """Kaiming-uniform per expert, as the authors' code."""
         for expert in self.weight:
             nn.init.kaiming_uniform_(expert, a=math.sqrt(5))
-        nn.init.ones_(self.alpha)
+        if self.alpha is not None:
+            nn.init.ones_(self.alpha)
+
+    def output_scale(self) -> Tensor | None:
+        """What multiplies the convolution's output, [O]; None is 1."""
+        if self.scale == "mean" and self.binary_weight:
+            return self.weight[0].abs().mean((1, 2, 3))
+        return self.alpha
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` real [B, I, H, W] (a BatchNorm's output) -> [B, O, H', W']."""
         pooled = x.mean((2, 3)) if self.gate is not None or self.se is not None else None
         signed = sign(x) if self.binary_input else x
-        out = self._convolve(signed, pooled) * self.alpha.view(-1, 1, 1)
+        out, scale = self._convolve(signed, pooled), self.output_scale()
+        if scale is not None:
+            out = out * scale.view(-1, 1, 1)
         if self.se is not None:
             out = out * self.se(pooled)[:, :, None, None]
         return out

@@ -30,8 +30,8 @@ class Case:
 
 def cases(packed: PackedModel, batch_size: int) -> Iterator[Case]:
     """The whole network, then each binary layer in the order of the network."""
-    config, size = packed.metadata["model"], int(packed.metadata["image_size"])
-    x = _random(batch_size, int(config["in_channels"]), size, size)
+    config = packed.metadata["model"]
+    x = _random(batch_size, *packed.input_shape)
     yield _network_case(packed, config, x)
     model = resnet(**config).eval()
     for name, shape in _input_shapes(model, x).items():

@@ -103,22 +103,12 @@ def evaluate_stage(params: Params, experts: int) -> dict[str, float]:
             correctness rules ask; the text names the layer or image.
     """
     model = load_model(checkpoint_file("train_binary", experts))
-    packed = load(packed_file(experts))
-    outcome = Outcome()
-    size = params.evaluate.batch_size
-    val = open_split(BETON, "val", params.data, batch_size=size, seed=params.seed)
-    with closing(val), _threads(params.data.image_size):
-        for batch in val.epoch(0):
-            outcome.see(model, packed, batch.images, batch.labels)
-    layers, classes = list(expert_layers(model)), val.classes
+    outcome, classes = see_validation(model, load(packed_file(experts)), params)
+    layers = list(expert_layers(model))
     chosen, labels = outcome.joined("experts"), outcome.joined("labels")
     counts = usage_counts(chosen, labels, experts, len(classes))
     metrics = {
-        "images": outcome.images,
-        **accuracies(outcome),
-        "listed_images": len(outcome.listed),
-        "listed_percent": 100 * len(outcome.listed) / outcome.images,
-        "max_logit_error": outcome.worst_logit,
+        **scores(outcome),
         "gate_entropy": sum(entropy(c.sum(0)) for c in counts) / max(1, len(layers)),
     }
     tensors = {"features": outcome.joined("features"), "labels": labels, "experts": chosen}
@@ -130,6 +120,52 @@ def evaluate_stage(params: Params, experts: int) -> dict[str, float]:
     with atomic_write(metrics_file("evaluate", experts)) as file:
         json.dump(metrics, file, indent=1)
     return metrics
+
+
+def see_validation(
+    model: EBResNet, packed: PackedModel, params: Params
+) -> tuple[Outcome, list[str]]:
+    """Every validation image of data/beton through both; also the class names.
+
+    Raises:
+        InputError: bad data, another number of classes, or the two do not agree.
+    """
+    outcome = Outcome()
+    size = params.evaluate.batch_size
+    val = open_split(
+        BETON,
+        "val",
+        params.data,
+        batch_size=size,
+        seed=params.seed,
+        # The network's own: an imported one was trained on other images' mean and std.
+        normalisation=(model.metadata["mean"], model.metadata["std"]),
+    )
+    with closing(val), _threads(params.data.image_size):
+        if len(val.classes) != model.config["num_classes"]:
+            raise InputError(
+                BETON,
+                f"has {len(val.classes)} classes, the network {model.config['num_classes']}",
+                "Choose the profile of the images that the network knows, and prepare them.",
+            )
+        for batch in val.epoch(0):
+            outcome.see(model, packed, batch.images, batch.labels)
+    return outcome, val.classes
+
+
+def scores(outcome: Outcome) -> dict[str, float]:
+    """Accuracies in percent and how the two networks agree.
+
+    Raises:
+        InputError: their top-1 differ by more than the correctness rules allow.
+    """
+    return {
+        "images": outcome.images,
+        **accuracies(outcome),
+        "listed_images": len(outcome.listed),
+        "listed_percent": 100 * len(outcome.listed) / outcome.images,
+        "max_logit_error": outcome.worst_logit,
+    }
 
 
 def accuracies(outcome: Outcome) -> dict[str, float]:

@@ -16,8 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from ebcore.layers import BinaryConv2d, ConvUnit
+from ebcore.models.blocks import Residual
 
-_ELEMENTWISE = (nn.BatchNorm2d, nn.PReLU, nn.ReLU)
+_ELEMENTWISE = (nn.BatchNorm2d, nn.PReLU, nn.ReLU, nn.Hardtanh)
+_ADDING = (ConvUnit, Residual)
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def count_ops(model: nn.Module, input_size: tuple[int, int, int]) -> OpCount:
     layers: list[LayerOps] = []
     handles = []
     for name, module in shadow.named_modules():
-        if (type(module) in _COUNTERS) or isinstance(module, ConvUnit):
+        if type(module) in _COUNTERS or isinstance(module, _ADDING):
             handles.append(module.register_forward_hook(_hook(name, layers)))
     with torch.no_grad():
         shadow(torch.empty(1, *input_size, device="meta"))
@@ -98,7 +100,7 @@ def count_ops(model: nn.Module, input_size: tuple[int, int, int]) -> OpCount:
 
 def _hook(name: str, layers: list[LayerOps]) -> Any:
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        if isinstance(module, ConvUnit):
+        if isinstance(module, _ADDING):
             binary, real, own = 0, output.numel(), []
         else:
             binary, real = _COUNTERS[type(module)](module, inputs[0], output)
@@ -109,7 +111,7 @@ def _hook(name: str, layers: list[LayerOps]) -> Any:
                 bits += parameter.numel()
             else:
                 real_parameters += parameter.numel()
-        kind = "Add" if isinstance(module, ConvUnit) else type(module).__name__
+        kind = "Add" if isinstance(module, _ADDING) else type(module).__name__
         shape = tuple(output.shape[1:])
         layers.append(LayerOps(name, kind, shape, binary, real, bits, real_parameters))
 
@@ -119,7 +121,8 @@ def _hook(name: str, layers: list[LayerOps]) -> Any:
 def _binary_conv(module: BinaryConv2d, x: Tensor, out: Tensor) -> tuple[int, int]:
     macs = out.numel() * module.weight[0, 0].numel()
     pooling = x.numel() if module.gate is not None or module.se is not None else 0
-    scaling = out.numel() * (1 + (module.se is not None))
+    factors = (module.output_scale() is not None) + (module.se is not None)
+    scaling = out.numel() * factors
     if module.binary_input and module.binary_weight:
         return macs, scaling + pooling
     return 0, macs + scaling + pooling

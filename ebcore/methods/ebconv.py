@@ -105,6 +105,8 @@ def absorb_scale(conv: BinaryConv2d) -> None:
     sign() forgets the weights' magnitude; XNOR-Net's estimate puts it into alpha once, at the
     start of step 4. The paper does not say how alpha starts there: our choice.
     """
+    if conv.alpha is None:  # a layout without a learned scale
+        return
     with torch.no_grad():
         conv.alpha.mul_(conv.weight.abs().mean((0, 2, 3, 4)))
 

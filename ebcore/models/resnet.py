@@ -1,22 +1,20 @@
-"""The EBConv family of residual networks (EBConv sections 4.2 and 4.3, Fig. 5)."""
+"""The EBConv family of residual networks (EBConv sections 4.2 and 4.3, Fig. 5), and baselines."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor, nn
 
 from ebcore.errors import InputError
-from ebcore.layers import BinaryConv2d, ConvUnit
+from ebcore.layers import BinaryConv2d
+from ebcore.models.blocks import Block, make_block
+from ebcore.models.layout import LAYOUTS
+from ebcore.models.named import options_of
 from ebcore.models.shortcuts import SHORTCUTS, make_shortcut
 from ebcore.models.spec import parse_spec
 from ebcore.models.stems import STEMS
-
-_BLOCK_NORM_EPS = 1e-4  # as in the authors' test model
-
-
-class Block(nn.Sequential):
-    """Two grouped 3x3 units, then an ungrouped 1x1 unit that mixes the groups (section 4.3)."""
 
 
 class EBResNet(nn.Module):
@@ -48,61 +46,82 @@ class EBResNet(nn.Module):
 def resnet(
     spec: str = "1262-2-4:8:8:16",
     *,
-    experts: int = 4,
+    experts: int | None = None,
     num_classes: int = 1000,
-    stem: str = "efficient",
-    shortcut: str = "prelu",
+    stem: str | None = None,
+    shortcut: str | None = None,
     shortcut_ratio: float | None = None,
-    pointwise: bool = True,
-    se: bool = False,
+    pointwise: bool | None = None,
+    se: bool | None = None,
     se_ratio: int = 8,
     width: int = 64,
     stem_width: int = 64,
     in_channels: int = 3,
     gate: str = "softmax",
     temperature: float = 1.0,
+    layout: str | None = None,
 ) -> EBResNet:
-    """Builds a network from the paper's structure name.
+    """Builds a network from the paper's structure name, or a known one from its own.
 
     Args:
-        spec: N0N1N2N3-E-G0:G1:G2:G3; stage i has int(width * E * 2^i) channels.
+        spec: N0N1N2N3-E-G0:G1:G2:G3; stage i has int(width * E * 2^i) channels. Or a name of
+            `ebcore.models.named.NETWORKS`, such as "bi-real-18".
         experts: N of every binary convolution outside the shortcuts; 1 is a binary network too.
-        stem: "efficient", "basic" (7x7) or "small" (for 32x32 images).
-        shortcut: "plain", "binary", or decomposed "linear", "relu", "prelu" (A.2.1).
+            None here and below is what the name says, else `ebcore.models.named.FAMILY`: 4.
+        stem: "efficient", "basic" (7x7) or "small" (for 32x32 images). Family: "efficient".
+        shortcut: "plain", "binary", or decomposed "linear", "relu", "prelu" (A.2.1). Family:
+            "prelu".
         shortcut_ratio: I / middle width of a decomposed shortcut; None is E^2.
-        pointwise: the binary 1x1 after each block's two 3x3.
-        se, se_ratio: Real-to-Binary's output scale.
+        pointwise: the binary 1x1 after each block's two 3x3. Family: True.
+        se: Real-to-Binary's output scale, with hidden width O / se_ratio. Family: False.
         width, stem_width: channels of ResNet's first stage, and of the stem.
         gate, temperature: the gate's backward activation (Table 9).
+        layout: order of layers in a block, a name of `ebcore.models.layout.LAYOUTS`. Family:
+            "expert".
 
     Raises:
-        InputError: an unknown name, or groups that do not divide a stage's channels.
+        InputError: an unknown name, groups that do not divide a stage's channels, or several
+            experts in a layout whose scale comes from one kernel.
     """
-    config = dict(locals())
-    structure = parse_spec(spec)
-    _known("stem", stem, tuple(STEMS))
-    _known("shortcut", shortcut, SHORTCUTS)
+    config: dict[str, Any] = dict(locals())
+    options = options_of(spec)
+    structure = parse_spec(options.pop("structure"))
+    config |= {key: value for key, value in options.items() if config[key] is None}
+    _known("stem", config["stem"], STEMS)
+    _known("shortcut", config["shortcut"], SHORTCUTS)
+    _known("layout", config["layout"], LAYOUTS)
+    order = LAYOUTS[config["layout"]]
+    if order.scale == "mean" and config["experts"] > 1:
+        raise InputError(
+            f"layout {config['layout']!r}",
+            f"scales by the mean weight of one kernel, and experts is {config['experts']}",
+            "Use experts=1, or layout='expert'.",
+        )
     if shortcut_ratio is None:
         shortcut_ratio = max(1.0, structure.expansion**2)
     conv_options: dict[str, Any] = {
-        "experts": experts,
-        "se": se,
-        "se_ratio": se_ratio,
-        "gate": gate,
-        "temperature": temperature,
-    }
+        key: config[key] for key in ("experts", "se", "se_ratio", "gate", "temperature")
+    } | {"scale": order.scale}
 
-    def unit(i: int, o: int, kernel: int, stride: int, groups: int) -> ConvUnit:
-        conv = BinaryConv2d(
+    def conv(i: int, o: int, kernel: int, stride: int, groups: int) -> BinaryConv2d:
+        return BinaryConv2d(
             i, o, kernel, stride=stride, padding=kernel // 2, groups=groups, **conv_options
         )
-        fits = stride == 1 and i == o
-        skip = nn.Identity() if fits else make_shortcut(shortcut, i, o, stride, shortcut_ratio)
-        return ConvUnit(nn.BatchNorm2d(i, eps=_BLOCK_NORM_EPS), conv, nn.PReLU(o), skip)
+
+    def skip(i: int, o: int, stride: int) -> nn.Module:
+        return make_shortcut(config["shortcut"], i, o, stride, shortcut_ratio, order)
 
     def block(i: int, o: int, stride: int, groups: int) -> Block:
-        units = [unit(i, o, 3, stride, groups), unit(o, o, 3, 1, groups)]
-        return Block(*units, *([unit(o, o, 1, 1, 1)] if pointwise else []))
+        return make_block(
+            order,
+            i,
+            o,
+            stride=stride,
+            groups=groups,
+            pointwise=config["pointwise"],
+            conv=conv,
+            shortcut=skip,
+        )
 
     stages, previous = [], stem_width
     for index, channels in enumerate(structure.channels(width)):
@@ -118,11 +137,12 @@ def resnet(
         rest = [block(channels, channels, 1, groups) for _ in range(structure.blocks[index] - 1)]
         stages.append(nn.Sequential(first, *rest))
         previous = channels
-    model = EBResNet(STEMS[stem](in_channels, stem_width), stages, nn.Linear(previous, num_classes))
+    first_layers = STEMS[config["stem"]](in_channels, stem_width, order.stem)
+    model = EBResNet(first_layers, stages, nn.Linear(previous, num_classes))
     model.config = config
     return model
 
 
-def _known(name: str, value: str, allowed: tuple[str, ...]) -> None:
+def _known(name: str, value: str, allowed: Iterable[str]) -> None:
     if value not in allowed:
         raise InputError(f"{name} {value!r}", "is unknown", f"Use one of {', '.join(allowed)}.")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from torch import nn
 
 from ebcore.layers import BinaryConv2d
+from ebcore.models.layout import Layout
 
 SHORTCUTS = ("plain", "binary", "linear", "relu", "prelu")
 
 
 def make_shortcut(
-    kind: str, in_channels: int, out_channels: int, stride: int, ratio: float
+    kind: str, in_channels: int, out_channels: int, stride: int, ratio: float, layout: Layout
 ) -> nn.Module:
     """AvgPool(stride) -> 1x1 convolution -> BatchNorm, whole or decomposed.
 
@@ -18,12 +19,15 @@ def make_shortcut(
         kind: "plain" (one real 1x1), "binary" (one binary 1x1), or decomposed with nothing
             ("linear"), ReLU or PReLU after each of its two BatchNorms.
         ratio: I / middle width of the decomposed kinds; with 1 they are the plain one.
+        layout: gives the binary kind its scale, and BatchNorm the side it has in the blocks.
     """
     # ceil_mode gives a strided 3x3's size on odd inputs, and changes nothing on even ones.
     pool = [nn.AvgPool2d(stride, ceil_mode=True, count_include_pad=False)] if stride > 1 else []
     if kind == "binary":
-        norm = nn.BatchNorm2d(in_channels)
-        return nn.Sequential(*pool, norm, BinaryConv2d(in_channels, out_channels, 1))
+        conv = BinaryConv2d(in_channels, out_channels, 1, scale=layout.scale)
+        if "norm" in layout.before:
+            return nn.Sequential(*pool, nn.BatchNorm2d(in_channels), conv)
+        return nn.Sequential(*pool, conv, nn.BatchNorm2d(out_channels))
     if kind == "plain" or ratio == 1:
         return nn.Sequential(*pool, *_conv_norm(in_channels, out_channels))
     middle = max(1, int(in_channels / ratio))

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from ebcore.errors import InputError
+from ebcore.models.named import NETWORKS
 
 _PATTERN = re.compile(r"([1-9])([1-9])([1-9])([1-9])-(\d+(?:\.\d+)?)-(\d+):(\d+):(\d+):(\d+)")
 
@@ -34,7 +35,7 @@ def parse_spec(text: str) -> Spec:
         raise InputError(
             f"structure {text!r}",
             "is not of the form N0N1N2N3-E-G0:G1:G2:G3",
-            "Write for example 1262-2-4:8:8:16.",
+            f"Write for example 1262-2-4:8:8:16, or a name: {', '.join(NETWORKS)}.",
         )
     numbers = match.groups()
     spec = Spec(

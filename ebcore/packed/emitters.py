@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from ebcore.binarize import hard_sign
 from ebcore.errors import InputError
 from ebcore.layers import BinaryConv2d, ConvUnit
+from ebcore.models.blocks import Residual
 from ebcore.models.resnet import EBResNet
 from ebcore.models.stems import EfficientStem
 from ebcore.packed.compiler import Builder, register
@@ -36,7 +37,10 @@ def _binary_conv(b: Builder, m: BinaryConv2d, name: str, value: int) -> int:
         "act": NONE,
         "experts": m.experts,
     }
-    tensors: dict[str, Tensor | Bits | None] = {"bits": bits, "scale": m.alpha}
+    scale = m.output_scale()
+    if scale is None:
+        scale = torch.ones(m.out_channels)
+    tensors: dict[str, Tensor | Bits | None] = {"bits": bits, "scale": scale}
     if m.gate is not None:
         tensors |= {"gate_weight": m.gate.linear.weight, "gate_bias": m.gate.linear.bias}
     if m.se is not None:
@@ -51,6 +55,14 @@ def _conv_unit(b: Builder, m: ConvUnit, name: str, value: int) -> int:
     out = b.emit(m.norm, f"{name}.norm", value)
     out = b.emit(m.conv, f"{name}.conv", out)
     out = b.emit(m.activation, f"{name}.activation", out)
+    source = {"leave": name, "residual": f"{name}.shortcut"}
+    return b.node("add", name, [out, shortcut], source=source)
+
+
+@register(Residual)
+def _residual(b: Builder, m: Residual, name: str, value: int) -> int:
+    shortcut = b.emit(m.shortcut, f"{name}.shortcut", value)
+    out = b.emit(m.body, f"{name}.body", value)
     source = {"leave": name, "residual": f"{name}.shortcut"}
     return b.node("add", name, [out, shortcut], source=source)
 
@@ -124,6 +136,21 @@ def _relu(b: Builder, m: nn.ReLU, name: str, value: int) -> int:
 def _prelu(b: Builder, m: nn.PReLU, name: str, value: int) -> int:
     _need(name, m.weight.numel() > 1, "one slope for all channels")
     return b.node("activation", name, [value], {"act": PRELU}, {"slope": m.weight})
+
+
+@register(nn.Hardtanh)
+def _hardtanh(b: Builder, m: nn.Hardtanh, name: str, value: int) -> int:
+    _need(name, (m.min_val, m.max_val) == (-1.0, 1.0), "other limits than -1 and 1")
+    _need(name, value > 0 and b.graph.nodes[value - 1].op == "affine", "no BatchNorm in front")
+    norm = b.graph.nodes[value - 1]  # its scale tells the number of channels
+    ones = torch.ones(b.graph.tensors[norm.tensors["scale"]].shape)  # [C]
+    # min(max(x, -1), 1) = 1 - relu(2 - relu(x + 1)); no part of it stands for a module.
+    for sign, shift, last in ((1, 1, False), (-1, 2, False), (-1, 1, True)):
+        tensors: dict[str, Tensor | Bits | None] = {"scale": sign * ones, "shift": shift * ones}
+        value = b.node("affine", name, [value], tensors=tensors, source={})
+        if not last:
+            value = b.node("activation", name, [value], {"act": RELU}, source={})
+    return value
 
 
 @register(nn.MaxPool2d)

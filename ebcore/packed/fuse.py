@@ -5,7 +5,7 @@
     binary_conv -> affine       BN folded into scale and shift
     conv -> activation, binary_conv -> activation, binary_conv -> add
 
-Two nodes fuse only where the first one's value has no other reader.
+Two nodes fuse only where the first one's value has no other reader and both stand for modules.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ def _fuse_one(graph: Graph) -> bool:
         if consumer.inputs[0] != first + 1 or consumer.inputs.count(first + 1) != 1:
             continue
         rule = _RULES.get((producer.op, consumer.op))
+        if not (producer.source and consumer.source):  # parts of a module: nothing to compare with
+            continue
         if rule is not None and rule(graph, producer, consumer):
             _drop(graph, first, readers[0])
             return True

@@ -234,6 +234,18 @@ def test_predict_sees_what_validation_sees(prepared: Path, varied: Path, data: M
         assert torch.equal(alone[0], image)
 
 
+def test_a_network_from_elsewhere_brings_its_own_normalisation(
+    prepared: Path, varied: Path, data: Make
+) -> None:
+    manifest, params = load_manifest(prepared / "folder"), data(varied, loader="folder", **RESIZED)
+    batches = []
+    for normalisation in (None, ([0.25] * 3, [0.5] * 3)):
+        with _open(prepared, params, "val", normalisation=normalisation) as loader:
+            batches.append(next(loader.epoch(0)).images)
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (manifest.mean, manifest.std))
+    torch.testing.assert_close(batches[1], (batches[0] * std + mean - 0.25) / 0.5)
+
+
 @pytest.mark.parametrize("loader", LOADERS)
 def test_images_of_another_size_need_a_resize(
     prepared: Path, varied: Path, data: Make, loader: str

@@ -35,6 +35,37 @@ def test_alpha_scales_each_output_channel() -> None:
     assert conv(torch.tensor([[[[0.1]]]])).flatten().tolist() == [0.5, -2.0]
 
 
+def test_a_scale_from_the_weights_is_their_mean_size() -> None:
+    conv = BinaryConv2d(2, 2, 1, scale="mean")
+    with torch.no_grad():
+        conv.weight.copy_(torch.tensor([[1.0, -3.0], [0.5, 0.0]]).view(1, 2, 2, 1, 1))
+    x = torch.tensor([2.0, -0.1]).view(1, 2, 1, 1)  # signs +1, -1
+    # (1 + 1) x (1 + 3) / 2 and (1 - 1) x (0.5 + 0) / 2
+    assert conv(x).flatten().tolist() == [4, 0]
+    conv.binary_weight = False  # real weights have their size themselves
+    assert conv(x).flatten().tolist() == [4, 0.5]
+    conv.binary_weight = True
+    conv(x).sum().backward()
+    assert conv.weight.grad is not None
+    # per weight: its input's sign inside (-1, 1) x the scale, and sum / 2 x the weight's sign
+    expected = [[0 + 1, 0 - 1], [0.25 + 0, -0.25 + 0]]
+    assert conv.weight.grad.view(2, 2).tolist() == expected
+
+
+def test_no_scale() -> None:
+    conv = BinaryConv2d(2, 1, 1, scale="none")
+    assert [name for name, _ in conv.named_parameters()] == ["weight"]
+    with torch.no_grad():
+        conv.weight.copy_(torch.tensor([0.2, -0.3]).view(1, 1, 2, 1, 1))
+    assert conv(torch.tensor([2.0, -0.1]).view(1, 2, 1, 1)).item() == 2
+
+
+@pytest.mark.parametrize(("scale", "experts"), [("mean", 2), ("median", 1)])
+def test_an_impossible_scale_is_refused(scale: str, experts: int) -> None:
+    with pytest.raises(ValueError, match=f"scale '{scale}' with {experts} experts"):
+        BinaryConv2d(2, 2, 1, scale=scale, experts=experts)
+
+
 def test_each_sample_gets_the_expert_its_pooled_real_input_chooses() -> None:
     conv = BinaryConv2d(1, 1, 1, experts=2)
     assert conv.gate is not None

@@ -36,7 +36,13 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: EBResNet)
         for images, labels in zip(IMAGES.split(4), LABELS.split(4), strict=True)
     ]
     split = SimpleNamespace(classes=CLASSES, epoch=lambda _: iter(batches), close=lambda: None)
-    monkeypatch.setattr(evaluate, "open_split", lambda *_, **__: split)
+
+    def open_split(*_: object, normalisation: object, **__: object) -> SimpleNamespace:
+        # An imported network was trained with another mean and std than the folder's.
+        assert normalisation == (network.metadata["mean"], network.metadata["std"])
+        return split
+
+    monkeypatch.setattr(evaluate, "open_split", open_split)
     monkeypatch.setattr(evaluate, "load_manifest", lambda _: SimpleNamespace(sha256="f00d"))
     return network
 

@@ -4,12 +4,15 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from ebcore.methods.ebconv import STEPS, absorb_scale, replicate, start_model
+from ebcore.methods.ebconv import STEPS, absorb_scale, replicate, replicate_stage, start_model
 from ebcore.models import EBResNet, load_model, resnet, set_binarization
 from ebcore.models.binarization import binary_convs
 from ebcore.models.checkpoint import save_model
-from ebcore.params import load_params
+from ebcore.packed import agreement, pack
+from ebcore.params import Params, load_params
+from ebcore.workspace import checkpoint_file
 
 PROFILE = Path(__file__).parents[2] / "params" / "digits.yaml"
 
@@ -93,3 +96,50 @@ def test_steps_set_what_is_binary_and_where_they_start(
         scale = before.weight.abs().mean((0, 2, 3, 4))
         assert torch.equal(conv.weight, before.weight)
         torch.testing.assert_close(conv.alpha, before.alpha * scale)
+
+
+def trained(stage: str, params: Params, experts: int, images: torch.Tensor) -> EBResNet:
+    """A stage with one step of training: from the checkpoint before it to its own."""
+    model = start_model(STEPS[stage], params, experts, num_classes=10)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    F.cross_entropy(model.train()(images), torch.arange(len(images))).backward()
+    optimizer.step()
+    save_model(checkpoint_file(stage, experts), model, {"stage": stage, "image_size": 16})
+    return model
+
+
+@pytest.mark.parametrize("experts", [1, 2, 4, 8])
+def test_the_four_steps_chain(
+    experts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every step finds the file of the one before, and begins where that one ended."""
+    monkeypatch.chdir(tmp_path)
+    params = load_params(PROFILE)
+    torch.manual_seed(0)
+    images = torch.randn(10, 3, 16, 16)
+    one = trained("train_one", params, experts, images)
+
+    replicate_stage(params, experts)
+    copy = load_model(checkpoint_file("replicate", experts)).state_dict()
+    for name, source in one.state_dict().items():
+        if name.endswith("conv.weight"):
+            assert len(copy[name]) == experts
+            assert all(torch.equal(kernel, source[0]) for kernel in copy[name]), name
+        else:
+            assert torch.equal(copy[name], source), name
+    assert all(".gate." in name for name in copy.keys() - one.state_dict().keys())
+
+    third = start_model(STEPS["train_experts"], params, experts, num_classes=10).state_dict()
+    assert third.keys() == copy.keys()
+    assert all(torch.equal(value, copy[name]) for name, value in third.items())
+    many = trained("train_experts", params, experts, images)
+    if experts > 1:  # the gates' random start sends images to different experts
+        assert any((c.weight != c.weight[:1]).any() for c in binary_convs(many).values())
+
+    fourth = start_model(STEPS["train_binary"], params, experts, num_classes=10).state_dict()
+    changed = {k for k, v in many.state_dict().items() if not torch.equal(v, fourth[k])}
+    assert {name.rpartition(".")[2] for name in changed} == {"alpha"}
+    trained("train_binary", params, experts, images)
+    last = load_model(checkpoint_file("train_binary", experts))
+    assert last.config == {**one.config, "experts": experts}
+    assert agreement(last, pack(last, (3, 16, 16)), images).violations == []

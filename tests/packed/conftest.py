@@ -45,7 +45,8 @@ def _randomise(model: nn.Module) -> None:
         elif isinstance(m, nn.PReLU):
             nn.init.uniform_(m.weight, -0.5, 0.5)
         elif isinstance(m, BinaryConv2d):
-            nn.init.normal_(m.alpha, 0, 0.2)
+            if m.alpha is not None:
+                nn.init.normal_(m.alpha, 0, 0.2)
             if m.gate is not None:
                 nn.init.normal_(m.gate.linear.weight)
 
