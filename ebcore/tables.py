@@ -98,7 +98,7 @@ def operations_table(count: OpCount, title: str) -> Table:
         ("real parameters", count.params_real),
     ):
         table.add_column(header, f"{total:,}", justify="right", no_wrap=True)
-    table.add_column("bytes", f"{count.bits // 8:,}", justify="right", no_wrap=True)
+    table.add_column("bits", f"{count.bits:,}", justify="right", no_wrap=True)
     shown = [layer for layer in count.layers if layer.kind in _SHOWN_KINDS]
     for layer in shown:
         shape = " x ".join(str(side) for side in layer.shape)
@@ -115,4 +115,4 @@ _SHOWN_KINDS = ("BinaryConv2d", "Conv2d", "Linear")
 def _counts(layers: Sequence[LayerOps]) -> list[str]:
     keys = ("bops", "flops", "params_binary", "params_real")
     sums = [sum(getattr(layer, key) for layer in layers) for key in keys]
-    return [f"{value:,}" for value in (*sums, sum(layer.bits for layer in layers) // 8)]
+    return [f"{value:,}" for value in (*sums, sum(layer.bits for layer in layers))]
