@@ -6,18 +6,21 @@ export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-NATIVE := $(wildcard setup.py ebcore/packed/kernels/*)
+NATIVE := $(wildcard setup.py ebcore/packed/kernels/* ebcore/layers/kernels/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test test-all ui bench lint clean
+.PHONY: help setup repro growth test test-all ui bench paper-numbers lint clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 16
 
 setup: .venv/.project ## make .venv, install the locked packages, build the native code
 
 repro: .venv/.project ## run the pipeline, as far as something changed; say where the report is
 	@python -m flows.repro
+
+growth: .venv/.project ## train the growth study's structures; say where the plot is
+	@python -m flows.study
 
 test: .venv/.project ## the quick tests
 	python -m pytest -m "not slow" -n 2 --dist loadfile
@@ -31,6 +34,9 @@ ui: .venv/.project ## serve the Prefect and MLflow pages on 127.0.0.1 until Ctrl
 
 bench: .venv/.project ## measure: one CSV per question in results/
 	python -m benchmarks
+
+paper-numbers: .venv/.project ## count the papers' costs again: docs/paper_numbers.md
+	@python -m ebcore.measure.paper_numbers
 
 lint: .venv/.project ## ruff, mypy, codespell
 	ruff check .

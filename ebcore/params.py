@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from types import UnionType
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -67,23 +68,47 @@ class PrepareParams(_Section):
         return value
 
 
-SpecName = Annotated[str, Field(pattern=r"^[1-9]{4}-\d+(\.\d+)?-\d+(:\d+){3}$")]
+_STRUCTURE = r"[1-9]{4}-\d+(\.\d+)?-\d+(:\d+){3}"
+_NAMES = "(bnn|xnor|double-skip|bi-real|strong-baseline|real-to-binary)-18"  # models.named
+SpecName = Annotated[str, Field(pattern=f"^({_STRUCTURE}|{_NAMES})$")]
 
 
 class ModelParams(_Section):
-    """The network's structure; see `ebcore.models.resnet`."""
+    """The network's structure; see `ebcore.models.resnet`. None is what the name says."""
 
     spec: SpecName
-    stem: Literal["efficient", "basic", "small"] = "efficient"
+    stem: Literal["efficient", "basic", "small"] | None = None
     stem_width: Positive = 64
     width: Positive = 64
-    shortcut: Literal["plain", "binary", "linear", "relu", "prelu"] = "prelu"
+    shortcut: Literal["plain", "binary", "linear", "relu", "prelu"] | None = None
     shortcut_ratio: Annotated[float, Field(ge=1)] | None = None
-    pointwise: bool = True
-    se: bool = False
+    pointwise: bool | None = None
+    se: bool | None = None
+    layout: Literal["expert", "bi-real", "xnor", "bnn", "real"] | None = None
     se_ratio: Positive = 8
     gate: Literal["softmax", "sigmoid"] = "softmax"
     temperature: Annotated[float, Field(gt=0)] = 1.0
+
+
+class StructureParams(ModelParams):
+    """One structure of the growth study: keys of the model section, which it overrides, and two."""
+
+    series: Annotated[str, Field(min_length=1)]  # points of one series share a colour
+    experts: Annotated[int, Field(ge=1, le=64)] = 1  # more: step 1, replication, step 3
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """What it sets of the model section."""
+        return self.model_dump(include=set(ModelParams.model_fields), exclude_unset=True)
+
+
+StructureName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=40)]
+
+
+class GrowthParams(_Section):
+    """The growth study (section 4.3); see `ebcore.growth`."""
+
+    structures: dict[StructureName, StructureParams]
 
 
 class DistillParams(_Section):
@@ -184,6 +209,7 @@ class Params(_Section):
     benchmark: BenchmarkParams = BenchmarkParams()
     evaluate: EvaluateParams = EvaluateParams()
     report: ReportParams = ReportParams()
+    growth: GrowthParams  # no default: growth/dvc.yaml reads it
 
     @field_validator("experts")
     @classmethod
@@ -271,9 +297,12 @@ def _reason_and_remedy(error: Any) -> tuple[str, str]:
 
 
 def _fields_beside(location: tuple[int | str, ...]) -> list[str]:
-    section: type[BaseModel] = Params
+    section: Any = Params
     for part in location[:-1]:
-        annotation = section.model_fields[str(part)].annotation
-        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
-        section = annotation
+        if get_origin(section) is dict:  # of named sections
+            section = get_args(section)[1]
+        else:
+            section = section.model_fields[str(part)].annotation
+        if isinstance(section, UnionType):  # section | None
+            section = get_args(section)[0]
     return sorted(section.model_fields)

@@ -31,6 +31,8 @@ class Progress:
     def show(self, record: dict[str, Any]) -> None:
         """Makes the bar at a `start` record and moves it at the `step` records."""
         if record["event"] == "start" and sys.stderr.isatty():
+            if self._bar is not None:  # a stage with a second training
+                self._bar.close()
             self._bar = tqdm(
                 desc=self._label,
                 total=record["steps"],

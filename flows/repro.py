@@ -29,17 +29,21 @@ def main() -> int:
     """Returns the exit code: 0, or 1 with the failing stage's error as the last line."""
     with exit_on_input_error():
         params = load_params()
-        _check_folder(params)
-        if _up_to_date():
+        check_folder(params)
+        if up_to_date("dvc.yaml"):
             print("Every stage is up to date.")
-        elif code := _reproduce():
+        elif code := reproduce("dvc.yaml"):
             return code
     _say_results(params)
     return 0
 
 
-def _check_folder(params: Params) -> None:
-    """DVC's own words for a missing folder say neither why it is needed nor what to do."""
+def check_folder(params: Params) -> None:
+    """Refuses to start without images: DVC's words say neither why it needs them nor what to do.
+
+    Raises:
+        InputError: data.folder is missing and no stage makes it.
+    """
     folder = Path(params.data.folder)
     made = {Path("data/raw") / source for source in params.data.fetch}
     if folder not in made and not folder.is_dir():
@@ -50,29 +54,32 @@ def _check_folder(params: Params) -> None:
         )
 
 
-def _up_to_date() -> bool:
-    return subprocess.run([*_DVC, "status", "--quiet"]).returncode == 0
+def up_to_date(pipeline: str) -> bool:
+    """Whether the stages of a dvc.yaml, and those they need, have nothing to do."""
+    command = [*_DVC, "status", "--quiet", "--with-deps", pipeline]
+    return subprocess.run(command).returncode == 0
 
 
-def _reproduce() -> int:
+def reproduce(pipeline: str) -> int:
+    """Runs what is out of date of a dvc.yaml under a Prefect server; 0, or 1 after a failure."""
     server = running_server()
     with (
         nullcontext(server) if server else prefect_server() as url,
         tempfile.NamedTemporaryFile("r", encoding="utf-8") as error,
     ):
         print(f"Stages and their logs: {url.removesuffix('/api')}/runs", flush=True)
-        code = _run_dvc(url, error.name)
+        code = _run_dvc(pipeline, url, error.name)
         reason = error.read()
     if code and reason:
         print(reason, file=sys.stderr)
     return 1 if code else 0
 
 
-def _run_dvc(url: str, error_file: str) -> int:
+def _run_dvc(pipeline: str, url: str, error_file: str) -> int:
     """Runs `dvc repro`; returns its exit code when its stages have left, too."""
     parent = os.getpid()
     process = psutil.Popen(
-        [*_DVC, "repro"],
+        [*_DVC, "repro", pipeline],
         env={**dvc_environment(), "PREFECT_API_URL": url, ERROR_FILE: error_file},
         preexec_fn=lambda: leave_with_parent(parent),
     )

@@ -1,4 +1,4 @@
-"""A stage of dvc.yaml as a Prefect flow; whichever door it is started by, DVC knows its result.
+"""A stage of a dvc.yaml as a Prefect flow; whichever door it is started by, DVC knows its result.
 
 `dvc repro` runs `python -m flows.<stage>`, which makes a flow run and does the work in its own
 process. A run that something else starts (a person, the Prefect page) asks DVC for the stage
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from inspect import signature
 from pathlib import Path
 from typing import Any, NoReturn
@@ -45,28 +45,39 @@ _done: list[str] = []  # stages whose work this process has finished
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of dvc.yaml.
+    """One stage of a dvc.yaml.
 
     Args:
         name: as in dvc.yaml.
         body: does the work; returns metrics.
-        item: what follows `@` in the stage's address.
+        item: what follows `@` in the stage's name for DVC.
         experts: number of experts, for a stage of one branch.
+        folder: where its dvc.yaml is, if not in the checkout's root.
         parameters: top-level keys of params.yaml that its MLflow run shows.
         artifacts: small files that its MLflow run keeps.
+        tags: of its MLflow run, beside those that every stage has.
+        params: what it works with; None is all of params.yaml as it is.
     """
 
     name: str
     body: Callable[[StageRun], Mapping[str, Any] | None]
     item: str | int | None = None
     experts: int | None = None
+    folder: str | None = None
     parameters: tuple[str, ...] = ()
     artifacts: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    params: Params | None = None
+
+    @property
+    def label(self) -> str:
+        """The stage's name in its dvc.yaml, for example `train_experts@4`."""
+        return self.name if self.item is None else f"{self.name}@{self.item}"
 
     @property
     def address(self) -> str:
-        """The stage's name for DVC, for example `train_experts@4`."""
-        return self.name if self.item is None else f"{self.name}@{self.item}"
+        """Its name for DVC in the checkout's root, for example `growth/dvc.yaml:growth@base`."""
+        return self.label if self.folder is None else f"{self.folder}/dvc.yaml:{self.label}"
 
 
 @dataclass(frozen=True)
@@ -78,10 +89,16 @@ class StageRun:
     on_record: Callable[[dict[str, Any]], None]
 
 
-def perform(stage: Stage) -> State[None] | None:
-    """Does the stage's work if DVC asks for it, else asks DVC for the stage."""
+def perform(stage: Stage | Callable[[], Stage]) -> State[None] | None:
+    """Does the stage's work if DVC asks for it, else asks DVC for the stage.
+
+    Args:
+        stage: or what makes it, where that reads parameters: its `InputError` ends as a stage's.
+    """
     try:
-        if os.environ.get("DVC_STAGE") != stage.address:
+        if callable(stage):
+            stage = stage()
+        if _asked_for() != stage.label:
             return _ask_dvc(stage.address)
         _work(stage)
     except InputError as error:  # a state, not an exception: Prefect would print a traceback
@@ -142,10 +159,15 @@ def _flow_run(flow: Flow[..., Any], parameters: dict[str, Any]) -> Any:
         return run_flow(flow, flow_run=run, parameters=parameters, return_type="state")
 
 
+def _asked_for() -> str:
+    """The stage that DVC wants, without its file: DVC names that as seen from where it started."""
+    return os.environ.get("DVC_STAGE", "").rpartition(":")[2]
+
+
 def _work(stage: Stage) -> None:
-    params = load_params()
+    params = stage.params or load_params()
     log = get_run_logger().info if FlowRunContext.get() else print
-    with Tracker(stage, params) as tracker, Progress(stage.address) as progress:
+    with Tracker(stage, params) as tracker, Progress(stage.label) as progress:
 
         def on_record(record: dict[str, Any]) -> None:
             progress.show(record)

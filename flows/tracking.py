@@ -116,9 +116,7 @@ class Tracker:
                 self._last[key] = max(p.step for p in client.get_metric_history(self._run, key))
             known = found[0].data.params
         else:
-            run = client.create_run(
-                experiment, int(self._started * 1000), tags, self._stage.address
-            )
+            run = client.create_run(experiment, int(self._started * 1000), tags, self._stage.label)
             self._run, known = run.info.run_id, {}
             if found:
                 client.set_tag(found[0].info.run_id, "superseded", self._run)
@@ -164,6 +162,7 @@ class Tracker:
             "git_commit": _git_commit(),
             "data_sha256": _data_hash() or "",
             "fingerprint": self._fingerprint(),
+            **stage.tags,
         }
         return tags if stage.experts is None else {**tags, "experts": str(stage.experts)}
 

@@ -103,7 +103,7 @@ def write_job(job: Job) -> Path:
     content = {
         "stage": job.stage,
         "experts": job.experts,
-        "params": job.params.model_dump(),
+        "params": job.params.model_dump(exclude_unset=True),  # a default spelt out may warn
         "start": job.start and str(job.start),
         "teacher": job.teacher and str(job.teacher),
         "fingerprint": job.fingerprint,
