@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tests.train.conftest import Place
 
 
+@pytest.mark.slow
 def test_structures_share_their_first_step_and_end_in_the_table(place: Place) -> None:
     gated = {**TINY, "series": "gates", "experts": 2, "gate": "sigmoid"}
     params = place.params(growth={"structures": {"tiny": TINY, "gated": gated}})
