@@ -6,6 +6,7 @@
 
 #define EBCORE_NAME "avx2"
 #define EBCORE_VECTOR "vector_avx2.inl"
+#define EBCORE_COUNT "count.inl"
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)

@@ -1,8 +1,14 @@
-// y = act(acc * scale + shift) + residual, stored in NHWC.
+// What follows a tile of counts, without another pass over memory:
+//     y = act(count * scale + bias[class]) + residual       stored as fp32 NHWC
+//     v = next.scale * y + next.shift, bit = v >= 0          the next layer's input
+// and the sums of v, which the next layer's gate and SE pool.
+//
+// The accumulator base - 2 * count never exists on its own: scale is -2 alpha' and bias is
+// base * alpha' + shift, alpha' with the BN after the convolution folded in. `base` differs at the
+// image's border (binary_conv.inl), so bias is chosen per pixel by its row and column class.
 //
 // Lanes hold output channels, so a whole block is one store; the last block of a group may have
 // fewer channels than lanes and goes through a small copy, never past the row's end.
-// Products and sums are rounded separately, as PyTorch's separate passes do.
 
 constexpr int kSub = kLanes / V;  // vectors per block
 
@@ -27,32 +33,98 @@ FN vf choose(vi mask, vf yes, vf no) { return (vf)(((vi)yes & mask) | ((vi)no & 
 
 FN vf activation(vf y, int act, vf slope) {
   if (act == 1) return max0(y);
-  if (act == 2) return choose(y < set1(0.0f), y * slope, y);
+  if (act == 2) return prelu(y, slope);
   return y;
 }
 
-// `y` holds acc * scale already; `lane` is the block's first lane.
-FN void finish_vector(const Epilogue& e, vf y, int64_t pixel, int lane, const Block& block,
-                      int sub) {
-  y = activation(y + load(e.shift + lane + sub), e.act, load(e.slope + lane + sub));
-  const int64_t at = pixel * e.channels + block.output + sub;
-  const int valid = block.valid - sub;
-  if (valid >= V) {
-    if (e.residual) y = y + load(e.residual + at);
-    store(e.out + at, y);
-    return;
-  }
+// The first `valid` lanes of y, plus those of `residual` (may be null).
+FN void store_lanes(float* out, vf y, const float* residual, int valid) {
   float lanes[V];
   store(lanes, y);
-  for (int i = 0; i < valid; ++i) {
-    e.out[at + i] = e.residual ? lanes[i] + e.residual[at + i] : lanes[i];
+  for (int i = 0; i < valid && i < V; ++i) out[i] = residual ? lanes[i] + residual[i] : lanes[i];
+}
+
+FN void keep_accumulators(const Epilogue& e, vi count, const int32_t* base, int64_t at, int valid) {
+  int32_t lanes[V];
+  const vi acc = loadi(base) - count - count;
+  __builtin_memcpy(lanes, &acc, sizeof acc);
+  for (int i = 0; i < valid && i < V; ++i) e.accumulators[at + i] = lanes[i];
+}
+
+// Counts of M pixels in a row, from (y, x) on, of the 16 channels of one block.
+template <int M>
+FN void finish_tile(const BinaryConvArgs& a, const vi (&count)[M][kSub], int index, int y, int x) {
+  const Epilogue& e = a.end;
+  const Block& block = a.block[index];
+  const int64_t classes = int64_t(a.blocks) * kLanes;
+  const int64_t lane = int64_t(index) * kLanes;
+  const int64_t first = int64_t(a.row_class[y]) * a.column_classes * classes + lane;
+  const int32_t* column = a.column_class + x;
+  const int64_t at = (int64_t(y) * a.out_width + x) * e.channels + block.output;
+  uint32_t signs[M] = {};
+#pragma GCC unroll 4
+  for (int s = 0; s < kSub; ++s) {
+    const int sub = s * V;
+    if (sub >= block.valid) break;
+    const vf scale = load(e.scale + lane + sub), slope = load(e.slope + lane + sub);
+    vf value[M];
+#pragma GCC unroll 8
+    for (int m = 0; m < M; ++m) {
+      const vf bias = load(e.bias + first + column[m] * classes + sub);
+      value[m] = activation(fma(to_float(count[m][s]), scale, bias), e.act, slope);
+    }
+    if (e.accumulators) {
+      for (int m = 0; m < M; ++m) {
+        keep_accumulators(e, count[m][s], e.base + first + column[m] * classes + sub,
+                          at + int64_t(m) * e.channels + sub, block.valid - sub);
+      }
+    }
+    if (block.valid - sub < V) {
+      for (int m = 0; m < M; ++m) {
+        const int64_t here = at + int64_t(m) * e.channels + sub;
+        store_lanes(e.out + here, value[m], e.residual ? e.residual + here : nullptr,
+                    block.valid - sub);
+      }
+      continue;
+    }
+    if (e.residual) {
+#pragma GCC unroll 8
+      for (int m = 0; m < M; ++m) {
+        value[m] = value[m] + load(e.residual + at + int64_t(m) * e.channels + sub);
+      }
+    }
+#pragma GCC unroll 8
+    for (int m = 0; m < M; ++m) store(e.out + at + int64_t(m) * e.channels + sub, value[m]);
+    if (e.next.bits) {
+      const vf next_scale = load(e.next.scale + block.output + sub);
+      const vf next_shift = load(e.next.shift + block.output + sub);
+      vf sum = set1(0.0f);
+#pragma GCC unroll 8
+      for (int m = 0; m < M; ++m) {
+        const vf v = value[m] * next_scale + next_shift;
+        sum = sum + v;
+        signs[m] |= nonnegative(v) << sub;
+      }
+      float* sums = e.next.sums + int64_t(y) * e.channels + block.output + sub;
+      store(sums, x == 0 ? sum : load(sums) + sum);
+    }
+  }
+  if (e.next.bits) {
+    char* to = (char*)(e.next.bits + y * e.next.row + x * e.next.pixel) + block.output / 8;
+#pragma GCC unroll 8
+    for (int m = 0; m < M; ++m) {
+      const uint16_t word = uint16_t(signs[m]);
+      __builtin_memcpy(to + int64_t(m) * e.next.pixel * 4, &word, sizeof word);
+    }
   }
 }
 
-FN void keep_accumulators(const Epilogue& e, vi acc, int64_t pixel, const Block& block, int sub) {
-  int32_t lanes[V];
-  __builtin_memcpy(lanes, &acc, sizeof acc);
-  for (int i = 0; i < V && sub + i < block.valid; ++i) {
-    e.accumulators[pixel * e.channels + block.output + sub + i] = lanes[i];
+// Every class's bias from its base, for the scale of this sample (SE changes it).
+static void binary_bias(const int32_t* base, const float* scale, const float* shift, int classes,
+                        int lanes, float* bias) {
+  for (int c = 0; c < classes; ++c, base += lanes, bias += lanes) {
+    for (int i = 0; i < lanes; i += V) {
+      store(bias + i, fma(to_float(loadi(base + i)), load(scale + i), load(shift + i)));
+    }
   }
 }

@@ -32,6 +32,8 @@ Packing packing(const ConvShape& shape);
 struct BinaryWeights {
   Packing packing;
   int experts = 1;
+  bool chain = false;        // weights as running XORs, see prefix.inl
+  int64_t packed_words = 0;  // of the padded input
   int taps = 0;
   std::vector<Block> blocks;
   std::vector<int32_t> offsets;
@@ -45,8 +47,10 @@ struct BinaryWeights {
     return int64_t(row_classes) * column_classes * int64_t(blocks.size()) * kLanes;
   }
 };
-// `bits` [experts, O, I / G, K, K], element i in bit i % 8 of byte i / 8.
-BinaryWeights binary_weights(const ConvShape& shape, int experts, const uint8_t* bits);
+// `bits` [experts, O, I / G, K, K], element i in bit i % 8 of byte i / 8. From `chain_taps` words a
+// patch on, they become running XORs (0: never).
+BinaryWeights binary_weights(const ConvShape& shape, int experts, const uint8_t* bits,
+                             int chain_taps);
 
 struct RealWeights {
   int taps = 0;
