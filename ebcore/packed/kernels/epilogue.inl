@@ -1,11 +1,11 @@
 // What follows a tile of counts, without another pass over memory:
-//     y = act(count * scale + bias[class]) + residual       stored as fp32 NHWC
+//     accumulator = base[class] - 2 * count                  exact: integers below 2^24
+//     y = act(accumulator * scale + shift) + residual        stored as fp32 NHWC
 //     v = next.scale * y + next.shift, bit = v >= 0          the next layer's input
 // and the sums of v, which the next layer's gate and SE pool.
 //
-// The accumulator base - 2 * count never exists on its own: scale is -2 alpha' and bias is
-// base * alpha' + shift, alpha' with the BN after the convolution folded in. `base` differs at the
-// image's border (binary_conv.inl), so bias is chosen per pixel by its row and column class.
+// `base` differs at the image's border (binary_conv.inl): a pixel's row and column class choose it.
+// Scale and shift have the BN after the convolution folded in, and SE's factors.
 //
 // Lanes hold output channels, so a whole block is one store; the last block of a group may have
 // fewer channels than lanes and goes through a small copy, never past the row's end.
@@ -14,11 +14,6 @@ constexpr int kSub = kLanes / V;  // vectors per block
 
 FN vf load(const float* p) {
   vf v;
-  __builtin_memcpy(&v, p, sizeof v);
-  return v;
-}
-FN vi loadi(const int32_t* p) {
-  vi v;
   __builtin_memcpy(&v, p, sizeof v);
   return v;
 }
@@ -44,11 +39,10 @@ FN void store_lanes(float* out, vf y, const float* residual, int valid) {
   for (int i = 0; i < valid && i < V; ++i) out[i] = residual ? lanes[i] + residual[i] : lanes[i];
 }
 
-FN void keep_accumulators(const Epilogue& e, vi count, const int32_t* base, int64_t at, int valid) {
-  int32_t lanes[V];
-  const vi acc = loadi(base) - count - count;
-  __builtin_memcpy(lanes, &acc, sizeof acc);
-  for (int i = 0; i < valid && i < V; ++i) e.accumulators[at + i] = lanes[i];
+FN void keep_accumulators(const Epilogue& e, vf accumulator, int64_t at, int valid) {
+  float lanes[V];
+  store(lanes, accumulator);
+  for (int i = 0; i < valid && i < V; ++i) e.accumulators[at + i] = int32_t(lanes[i]);
 }
 
 // Counts of M pixels in a row, from (y, x) on, of the 16 channels of one block.
@@ -66,19 +60,21 @@ FN void finish_tile(const BinaryConvArgs& a, const vi (&count)[M][kSub], int ind
   for (int s = 0; s < kSub; ++s) {
     const int sub = s * V;
     if (sub >= block.valid) break;
-    const vf scale = load(e.scale + lane + sub), slope = load(e.slope + lane + sub);
     vf value[M];
 #pragma GCC unroll 8
     for (int m = 0; m < M; ++m) {
-      const vf bias = load(e.bias + first + column[m] * classes + sub);
-      value[m] = activation(fma(to_float(count[m][s]), scale, bias), e.act, slope);
+      const vf base = load(e.base + first + column[m] * classes + sub);
+      value[m] = fma(to_float(count[m][s]), set1(-2.0f), base);
     }
     if (e.accumulators) {
       for (int m = 0; m < M; ++m) {
-        keep_accumulators(e, count[m][s], e.base + first + column[m] * classes + sub,
-                          at + int64_t(m) * e.channels + sub, block.valid - sub);
+        keep_accumulators(e, value[m], at + int64_t(m) * e.channels + sub, block.valid - sub);
       }
     }
+    const vf scale = load(e.scale + lane + sub), shift = load(e.shift + lane + sub);
+    const vf slope = load(e.slope + lane + sub);
+#pragma GCC unroll 8
+    for (int m = 0; m < M; ++m) value[m] = activation(fma(value[m], scale, shift), e.act, slope);
     if (block.valid - sub < V) {
       for (int m = 0; m < M; ++m) {
         const int64_t here = at + int64_t(m) * e.channels + sub;
@@ -115,16 +111,6 @@ FN void finish_tile(const BinaryConvArgs& a, const vi (&count)[M][kSub], int ind
     for (int m = 0; m < M; ++m) {
       const uint16_t word = uint16_t(signs[m]);
       __builtin_memcpy(to + int64_t(m) * e.next.pixel * 4, &word, sizeof word);
-    }
-  }
-}
-
-// Every class's bias from its base, for the scale of this sample (SE changes it).
-static void binary_bias(const int32_t* base, const float* scale, const float* shift, int classes,
-                        int lanes, float* bias) {
-  for (int c = 0; c < classes; ++c, base += lanes, bias += lanes) {
-    for (int i = 0; i < lanes; i += V) {
-      store(bias + i, fma(to_float(loadi(base + i)), load(scale + i), load(shift + i)));
     }
   }
 }

@@ -201,12 +201,8 @@ struct Step {
 
   void set_epilogue(BinaryConvArgs& a, const float* scale, int expert) const {
     const BinaryWeights& w = node.binary;
-    const int lanes = a.blocks * kLanes;
     a.end.base = w.base.data() + expert * w.base_per_expert();
-    model.kernels->binary_bias(a.end.base, scale, node.shift.data(),
-                               w.row_classes * w.column_classes, lanes, work.bias.data());
-    for (int i = 0; i < lanes; ++i) work.scale[i] = -2.0f * scale[i];
-    a.end.scale = work.scale.data(), a.end.bias = work.bias.data();
+    a.end.scale = scale, a.end.shift = node.shift.data();
     a.end.slope = node.slope.data(), a.end.act = node.attrs[4];
     a.end.residual = data(node.inputs[1]);
     a.end.out = y(), a.end.channels = node.shape.out_channels;
@@ -324,8 +320,8 @@ struct Lease {
     if (work) return;
     work = std::make_unique<Workspace>();
     work->arena.reset(m.arena);
-    work->padded.resize(m.padded), work->pooled.resize(m.channels), work->scale.resize(m.channels);
-    work->lanes.resize(3 * m.channels), work->bias.resize(m.bias);
+    work->padded.resize(m.padded), work->pooled.resize(m.channels);
+    work->lanes.resize(3 * m.channels);
     work->prefix.resize(m.prefix), work->parity.resize(m.parity);
   }
   ~Lease() {

@@ -10,6 +10,7 @@ namespace {
 constexpr int64_t kMaxSide = 1 << 14, kMaxChannels = 1 << 16, kMaxKernel = 64, kMaxExperts = 1024;
 constexpr int64_t kMaxElements = int64_t(1) << 28;  // of any one array: 1 GiB of fp32
 constexpr int64_t kMaxTotal = 2 * kMaxElements;     // of all weights in kernel layout
+constexpr int64_t kMaxReduction = 1 << 23;  // fp32 holds twice that many exactly
 constexpr int kMaxNodes = 4096;
 
 struct Builder {
@@ -172,7 +173,7 @@ struct Builder {
     const int64_t rows = std::min<int64_t>(s.out_height, 2 * k + 2);
     const int64_t columns = std::min<int64_t>(s.out_width, 2 * k + 2);
     reserve({experts, rows, columns, blocks, kLanes});
-    elements({in, k, k});  // the largest accumulator
+    require(s.in_group() * k * k < kMaxReduction, "sums too many products");
     // Input bits with the row sums beside them, and the running XORs of every output row.
     elements({s.height + 2 * s.padding, s.width + 2 * s.padding, p.groups * p.words + in});
     elements({s.out_height, p.groups, s.width + 2 * s.padding + 1, k * p.words});
@@ -201,7 +202,6 @@ struct Builder {
     const int64_t width = s.width + 2 * s.padding;
     model.prefix = std::max(model.prefix, lines * (width * k * p.words + 1));
     model.parity = std::max(model.parity, lines * width);
-    model.bias = std::max(model.bias, w.base_per_expert());
     node.scale = lane_order(node.binary.blocks, scale, 0);
     node.shift = lane_order(node.binary.blocks, shift, 0);
     node.slope = lane_order(node.binary.blocks, slope, 0);

@@ -65,7 +65,7 @@ class Arena {
 
 struct Workspace {
   Arena arena;
-  std::vector<float> padded, pooled, lanes, scale, bias;
+  std::vector<float> padded, pooled, lanes;
   std::vector<uint32_t> prefix;  // running XORs and their parities, see prefix.inl
   std::vector<int32_t> parity;
   std::vector<int32_t> accumulators;
@@ -79,7 +79,7 @@ struct Model {
   std::vector<Value> values;  // 0 is the input, i + 1 the output of node i
   std::vector<Node> nodes;
   int64_t arena = 0, padded = 0, channels = 0;  // sizes a workspace needs
-  int64_t bias = 0, prefix = 0, parity = 0;
+  int64_t prefix = 0, parity = 0;
   std::mutex lock;
   std::vector<std::unique_ptr<Workspace>> idle;  // one per concurrent run, kept for the next
 };

@@ -32,16 +32,16 @@ struct SignPackArgs {
 };
 
 // What follows a binary convolution, all per output channel:
-//     y = act(count * scale + bias) + residual, and the next layer's signs of y.
+//     y = act((base - 2 * count) * scale + shift) + residual, and the next layer's signs of y.
 struct Epilogue {
-  const float* scale;  // scale, bias, slope: in lane order, padded to whole blocks
-  const float* bias;   // [row classes][column classes][blocks][16]
+  const float* base;   // [row classes][column classes][blocks][16]
+  const float* scale;  // scale, shift, slope: in lane order, padded to whole blocks
+  const float* shift;
   const float* slope;
   int act;
   const float* residual;  // [OH][OW][O] or null
   float* out;             // [OH][OW][O]
   int channels;           // O
-  const int32_t* base;    // as bias; accumulator = base - 2 * count
   int32_t* accumulators;  // [OH][OW][O] or null
   SignTarget next;        // bits null: the next layer packs for itself
 };
@@ -113,8 +113,6 @@ struct Kernels {
   void (*sign_pack)(const SignPackArgs&, Range rows);
   void (*prefix)(const BinaryConvArgs&, Range rows);
   void (*binary_conv)(const BinaryConvArgs&, Range rows, Range blocks);
-  void (*binary_bias)(const int32_t* base, const float* scale, const float* shift, int classes,
-                      int lanes, float* bias);
   void (*real_conv)(const RealConvArgs&, Range rows);
   void (*pool)(const PoolArgs&, Range rows);
   void (*mean)(const float* x, int64_t rows, int channels, float divisor, float* out);

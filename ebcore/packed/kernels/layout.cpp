@@ -108,7 +108,8 @@ BinaryWeights binary_weights(const ConvShape& s, int experts, const uint8_t* bit
                                corner(top, left);
             const int value = k * k * in + corner(k, k) - inside;
             const int64_t at = int64_t(row) * r.column_classes + column;
-            r.base[e * r.base_per_expert() + (at * r.blocks.size() + b) * kLanes + lane] = value;
+            r.base[e * r.base_per_expert() + (at * r.blocks.size() + b) * kLanes + lane] =
+                float(value);
           }
         }
       }

@@ -39,7 +39,7 @@ struct BinaryWeights {
   std::vector<int32_t> offsets;
   std::vector<uint32_t> masks;    // empty: not needed
   std::vector<uint32_t> weights;  // [experts][blocks][taps][16]
-  std::vector<int32_t> base;      // [experts][row classes][column classes][blocks][16]
+  std::vector<float> base;        // [experts][row classes][column classes][blocks][16]
   std::vector<int32_t> row_class, column_class;
   int row_classes = 0, column_classes = 0;
   int64_t weights_per_expert() const { return int64_t(blocks.size()) * taps * kLanes; }

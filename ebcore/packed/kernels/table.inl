@@ -13,5 +13,5 @@
 #include "sign_pack.inl"
 
 static const Kernels table = {
-    EBCORE_NAME, kChainTaps, sign_pack, prefix, binary_conv, binary_bias, real_conv,
-    pool,        mean,       affine,    activate, add,       limits};
+    EBCORE_NAME, kChainTaps, sign_pack, prefix, binary_conv, real_conv, pool,
+    mean,        affine,     activate,  add,    limits};
