@@ -1,5 +1,6 @@
 // The exported C functions. No C++ exception leaves them: a result of 0 is success, i + 1 a failure
 // at node i, -1 any other failure; its text goes to `error`.
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
@@ -92,9 +93,12 @@ EBCORE_API const char* ebcore_limit(const char* isa, int32_t i, double* macs_per
   }
   if (!kernels) return nullptr;
   const ebcore::Limit& limit = kernels->limits[i];
-  const auto begin = std::chrono::steady_clock::now();
-  for (int run = 0; run < 20; ++run) limit.run();
-  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-  *macs_per_second = 20 * limit.macs / took.count();
+  *macs_per_second = 0;
+  for (int run = 0; run < 20; ++run) {
+    const auto begin = std::chrono::steady_clock::now();
+    limit.run();
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+    *macs_per_second = std::max(*macs_per_second, limit.macs / took.count());
+  }
   return limit.name;
 }

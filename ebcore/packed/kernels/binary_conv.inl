@@ -12,27 +12,25 @@
 // Groups narrower than a word share it (see layout.h) and take the plain form: the mask keeps each
 // lane to its own bits.
 
-template <int M, bool MASKED>
-FN void plain_tile(const BinaryConvArgs& a, int index, int y, int x) {
-  const int64_t step = int64_t(a.stride) * a.pixel;
-  const uint32_t* from =
-      a.bits + y * a.stride * a.row + x * step + a.block[index].input;
-  const uint32_t* w = a.weights + int64_t(index) * a.taps * kLanes;
-  vi count[M][kSub];
-  plain_count<M, MASKED>(a, from, step, w, a.masks + (MASKED ? index * kLanes : 0), count);
-  finish_tile<M>(a, count, index, y, x);
-}
-
 // One row of one block in tiles: 7 divides the widths of ImageNet's networks, 8 and less the rest.
 template <bool CHAIN, bool MASKED>
 static void binary_row(const BinaryConvArgs& a, int index, int y) {
+  const Finish finish = finish_row(a, index, y);
+  const Block& block = a.block[index];
+  const uint32_t* w = a.weights + int64_t(index) * a.taps * kLanes;
+  const Patches patches = CHAIN ? chain_patches(a, block, y) : plain_patches(a, block, y);
+  const uint32_t* masks = MASKED ? a.masks + index * kLanes : nullptr;
+  const int width = a.out_width;
   int x = 0;
-#define EBCORE_TILES(M)                                                          \
-  for (; M <= kTile && x + M <= a.out_width; x += M) {                           \
-    if (CHAIN) chain_tile<(M <= kTile ? M : 1)>(a, index, y, x);                 \
-    else plain_tile<(M <= kTile ? M : 1), MASKED>(a, index, y, x);               \
+#define EBCORE_TILES(M)                                                                  \
+  for (constexpr int N = M <= kTile ? M : 1; M <= kTile && x + N <= width; x += N) {     \
+    vi count[N][kSub];                                                                   \
+    const uint32_t* from = patches.first + x * patches.step;                             \
+    if (CHAIN) chain_count<N>(a.taps, from, patches, x, w, count);                       \
+    else plain_count<N, MASKED>(a, from, patches.step, w, masks, count);                 \
+    finish_tile<N>(finish, count, x);                                                    \
   }
-  if (a.out_width % 7 == 0) EBCORE_TILES(7)
+  if (width % 7 == 0) EBCORE_TILES(7)
   EBCORE_TILES(8)
   EBCORE_TILES(4)
   EBCORE_TILES(2)

@@ -42,10 +42,12 @@ FN void plain_count(const BinaryConvArgs& a, const uint32_t* x, int64_t step, co
   }
 }
 
-// 2 * sum popcount(c) + popcount(v_{n-1}); see prefix.inl. `x` starts with the XOR before the patch.
+// 2 * sum popcount(c) + popcount(v_{n-1}) + parity; see prefix.inl. `x` starts with the XOR before the patch.
 template <int M>
-FN void chain_count(int taps, const uint32_t* x, int64_t step, const uint32_t* w,
-                    vi (&count)[M][kSub]) {
+FN void chain_count(int taps, const uint32_t* x, const Patches& patches, int column,
+                    const uint32_t* w, vi (&count)[M][kSub]) {
+  const int64_t step = patches.step;
+  const int32_t* parity = patches.parity + column * patches.stride;
   vu bytes[M][kSub] = {}, before[M][kSub];
 #pragma GCC unroll 8
   for (int m = 0; m < M; ++m) {
@@ -77,7 +79,8 @@ FN void chain_count(int taps, const uint32_t* x, int64_t step, const uint32_t* w
   for (int m = 0; m < M; ++m) {
 #pragma GCC unroll 4
     for (int s = 0; s < kSub; ++s) {
-      count[m][s] = count[m][s] + count[m][s] + widen(bit_count(before[m][s]));
+      count[m][s] = count[m][s] + count[m][s] + widen(bit_count(before[m][s])) +
+                    set1i(parity[m * patches.stride]);
     }
   }
 }

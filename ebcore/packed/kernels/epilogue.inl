@@ -39,61 +39,92 @@ FN void store_lanes(float* out, vf y, const float* residual, int valid) {
   for (int i = 0; i < valid && i < V; ++i) out[i] = residual ? lanes[i] + residual[i] : lanes[i];
 }
 
-FN void keep_accumulators(const Epilogue& e, vf accumulator, int64_t at, int valid) {
-  float lanes[V];
-  store(lanes, accumulator);
-  for (int i = 0; i < valid && i < V; ++i) e.accumulators[at + i] = int32_t(lanes[i]);
-}
+// One row of one block. A copy of what it needs, because stores to `out` could change the original
+// as far as the compiler knows.
+struct Finish {
+  const float *base, *scale, *shift, *slope, *residual;
+  const int32_t* column_base;
+  float* out;
+  int64_t channels;
+  int act, valid;
+  const float *next_scale, *next_shift;
+  char* bits;
+  int64_t pixel_bytes;
+  float* sums;
+  int32_t* accumulators;
+};
 
-// Counts of M pixels in a row, from (y, x) on, of the 16 channels of one block.
-template <int M>
-FN void finish_tile(const BinaryConvArgs& a, const vi (&count)[M][kSub], int index, int y, int x) {
+FN Finish finish_row(const BinaryConvArgs& a, int index, int y) {
   const Epilogue& e = a.end;
   const Block& block = a.block[index];
-  const int64_t classes = int64_t(a.blocks) * kLanes;
   const int64_t lane = int64_t(index) * kLanes;
-  const int64_t first = int64_t(a.row_class[y]) * a.column_classes * classes + lane;
-  const int32_t* column = a.column_class + x;
-  const int64_t at = (int64_t(y) * a.out_width + x) * e.channels + block.output;
+  const int64_t at = int64_t(y) * a.out_width * e.channels + block.output;
+  Finish f{};
+  f.base = e.base + a.row_base[y] + lane, f.column_base = a.column_base;
+  f.scale = e.scale + lane, f.shift = e.shift + lane, f.slope = e.slope + lane;
+  f.residual = e.residual ? e.residual + at : nullptr;
+  f.out = e.out + at, f.channels = e.channels, f.act = e.act, f.valid = block.valid;
+  f.accumulators = e.accumulators ? e.accumulators + at : nullptr;
+  if (e.next.bits) {
+    f.next_scale = e.next.scale + block.output, f.next_shift = e.next.shift + block.output;
+    f.bits = (char*)(e.next.bits + y * e.next.row) + block.output / 8;
+    f.pixel_bytes = int64_t(e.next.pixel) * 4;
+    f.sums = e.next.sums + int64_t(y) * e.channels + block.output;
+  }
+  return f;
+}
+
+template <int M>
+static __attribute__((noinline)) void keep_accumulators(const Finish& f,
+                                                        const vi (&count)[M][kSub], int x) {
+  for (int m = 0; m < M; ++m) {
+    for (int i = 0; i < f.valid; ++i) {
+      const float base = f.base[f.column_base[x + m] + i];
+      f.accumulators[(x + m) * f.channels + i] = int32_t(base) - 2 * count[m][i / V][i % V];
+    }
+  }
+}
+
+// Counts of M pixels in a row, from column x on, of the 16 channels of one block.
+template <int M>
+FN void finish_tile(const Finish& f, const vi (&count)[M][kSub], int x) {
   uint32_t signs[M] = {};
+  float* out = f.out + x * f.channels;
+  const float* residual = f.residual ? f.residual + x * f.channels : nullptr;
 #pragma GCC unroll 4
   for (int s = 0; s < kSub; ++s) {
     const int sub = s * V;
-    if (sub >= block.valid) break;
+    if (sub >= f.valid) break;
+    const vf scale = load(f.scale + sub), shift = load(f.shift + sub), slope = load(f.slope + sub);
     vf value[M];
 #pragma GCC unroll 8
     for (int m = 0; m < M; ++m) {
-      const vf base = load(e.base + first + column[m] * classes + sub);
-      value[m] = fma(to_float(count[m][s]), set1(-2.0f), base);
+      const vf base = load(f.base + f.column_base[x + m] + sub);
+      value[m] = fma(fma(to_float(count[m][s]), set1(-2.0f), base), scale, shift);
     }
-    if (e.accumulators) {
-      for (int m = 0; m < M; ++m) {
-        keep_accumulators(e, value[m], at + int64_t(m) * e.channels + sub, block.valid - sub);
-      }
-    }
-    const vf scale = load(e.scale + lane + sub), shift = load(e.shift + lane + sub);
-    const vf slope = load(e.slope + lane + sub);
+    if (f.act == 1) {
 #pragma GCC unroll 8
-    for (int m = 0; m < M; ++m) value[m] = activation(fma(value[m], scale, shift), e.act, slope);
-    if (block.valid - sub < V) {
+      for (int m = 0; m < M; ++m) value[m] = max0(value[m]);
+    } else if (f.act == 2) {
+#pragma GCC unroll 8
+      for (int m = 0; m < M; ++m) value[m] = prelu(value[m], slope);
+    }
+    if (f.valid - sub < V) {
+#pragma GCC unroll 8
       for (int m = 0; m < M; ++m) {
-        const int64_t here = at + int64_t(m) * e.channels + sub;
-        store_lanes(e.out + here, value[m], e.residual ? e.residual + here : nullptr,
-                    block.valid - sub);
+        const int64_t at = m * f.channels + sub;
+        store_lanes(out + at, value[m], residual ? residual + at : nullptr, f.valid - sub);
       }
       continue;
     }
-    if (e.residual) {
+    if (residual) {
 #pragma GCC unroll 8
-      for (int m = 0; m < M; ++m) {
-        value[m] = value[m] + load(e.residual + at + int64_t(m) * e.channels + sub);
-      }
+      for (int m = 0; m < M; ++m) value[m] = value[m] + load(residual + m * f.channels + sub);
     }
 #pragma GCC unroll 8
-    for (int m = 0; m < M; ++m) store(e.out + at + int64_t(m) * e.channels + sub, value[m]);
-    if (e.next.bits) {
-      const vf next_scale = load(e.next.scale + block.output + sub);
-      const vf next_shift = load(e.next.shift + block.output + sub);
+    for (int m = 0; m < M; ++m) store(out + m * f.channels + sub, value[m]);
+    if (f.bits) {
+      const vf next_scale = load(f.next_scale + sub), next_shift = load(f.next_shift + sub);
       vf sum = set1(0.0f);
 #pragma GCC unroll 8
       for (int m = 0; m < M; ++m) {
@@ -101,16 +132,16 @@ FN void finish_tile(const BinaryConvArgs& a, const vi (&count)[M][kSub], int ind
         sum = sum + v;
         signs[m] |= nonnegative(v) << sub;
       }
-      float* sums = e.next.sums + int64_t(y) * e.channels + block.output + sub;
-      store(sums, x == 0 ? sum : load(sums) + sum);
+      store(f.sums + sub, x == 0 ? sum : load(f.sums + sub) + sum);
     }
   }
-  if (e.next.bits) {
-    char* to = (char*)(e.next.bits + y * e.next.row + x * e.next.pixel) + block.output / 8;
+  if (f.bits) {
+    char* to = f.bits + x * f.pixel_bytes;
 #pragma GCC unroll 8
-    for (int m = 0; m < M; ++m) {
+    for (int m = 0; m < M; ++m, to += f.pixel_bytes) {
       const uint16_t word = uint16_t(signs[m]);
-      __builtin_memcpy(to + int64_t(m) * e.next.pixel * 4, &word, sizeof word);
+      __builtin_memcpy(to, &word, sizeof word);
     }
   }
+  if (__builtin_expect(f.accumulators != nullptr, 0)) keep_accumulators<M>(f, count, x);
 }

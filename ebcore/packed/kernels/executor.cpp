@@ -193,8 +193,7 @@ struct Step {
     a.blocks = int(w.blocks.size()), a.block = w.blocks.data();
     a.masks = w.masks.empty() ? nullptr : w.masks.data();
     a.weights = w.weights.data() + expert * w.weights_per_expert();
-    a.column_classes = w.column_classes;
-    a.row_class = w.row_class.data(), a.column_class = w.column_class.data();
+    a.row_base = w.row_base.data(), a.column_base = w.column_base.data();
     a.prefix = w.chain ? work.prefix.data() : nullptr, a.parity = work.parity.data();
     return a;
   }

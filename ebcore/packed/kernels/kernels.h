@@ -67,9 +67,8 @@ struct BinaryConvArgs {
   const Block* block;
   const uint32_t* masks;    // [blocks][16], or null: all ones
   const uint32_t* weights;  // [blocks][taps][16]
-  int column_classes;
-  const int32_t* row_class;
-  const int32_t* column_class;
+  const int32_t* row_base;     // where the base of an output row's
+  const int32_t* column_base;  // and of an output column's class starts
   uint32_t* prefix;  // running XORs, null: the plain form
   int32_t* parity;
   Epilogue end;

@@ -64,10 +64,13 @@ BinaryWeights binary_weights(const ConvShape& s, int experts, const uint8_t* bit
       }
     }
   }
-  const auto rows = classify(s.height, s.out_height, s, r.row_class);
-  const auto columns = classify(s.width, s.out_width, s, r.column_class);
+  const auto rows = classify(s.height, s.out_height, s, r.row_base);
+  const auto columns = classify(s.width, s.out_width, s, r.column_base);
   r.row_classes = int(rows.size());
   r.column_classes = int(columns.size());
+  const int lanes = int(r.blocks.size()) * kLanes;
+  for (int32_t& row : r.row_base) row *= r.column_classes * lanes;
+  for (int32_t& column : r.column_base) column *= lanes;
   r.weights.assign(r.weights_per_expert() * experts, 0);
   r.base.assign(r.base_per_expert() * experts, 0);
   if (p.merged > 1) r.masks.assign(r.blocks.size() * kLanes, 0);

@@ -40,7 +40,7 @@ struct BinaryWeights {
   std::vector<uint32_t> masks;    // empty: not needed
   std::vector<uint32_t> weights;  // [experts][blocks][taps][16]
   std::vector<float> base;        // [experts][row classes][column classes][blocks][16]
-  std::vector<int32_t> row_class, column_class;
+  std::vector<int32_t> row_base, column_base;  // where each row's and column's class starts in base
   int row_classes = 0, column_classes = 0;
   int64_t weights_per_expert() const { return int64_t(blocks.size()) * taps * kLanes; }
   int64_t base_per_expert() const {

@@ -5,7 +5,11 @@
 constexpr int kLimitSteps = 2048, kLimitSums = V == 16 ? 12 : 6;
 
 static void limit_fma() {
-  vf sum[2 * kLimitSums] = {}, a = set1(1.0f), b = set1(0.5f);
+  vf sum[2 * kLimitSums], a = set1(1.0f), b = set1(0.5f);
+  for (vf& s : sum) {
+    s = a;
+    EBCORE_KEEP(s);  // or the compiler would see equal sums
+  }
   for (int step = 0; step < kLimitSteps; ++step) {
     EBCORE_KEEP(a);
 #pragma GCC unroll 24

@@ -43,18 +43,8 @@ static void prefix(const BinaryConvArgs& a, Range rows) {
   }
 }
 
-template <int M>
-FN void chain_tile(const BinaryConvArgs& a, int index, int y, int x) {
-  const int64_t line = int64_t(y) * a.pack_groups + a.block[index].group;
-  const int64_t step = int64_t(a.stride) * a.kernel * a.pack_words;
-  const uint32_t* from = a.prefix + line * prefix_length(a) + x * step;
-  const int32_t* parity = a.parity + line * a.width + x * a.stride;
-  vi count[M][kSub];
-  chain_count<M>(a.taps, from, step, a.weights + int64_t(index) * a.taps * kLanes, count);
-#pragma GCC unroll 8
-  for (int m = 0; m < M; ++m) {
-#pragma GCC unroll 4
-    for (int s = 0; s < kSub; ++s) count[m][s] = count[m][s] + set1i(parity[m * a.stride]);
-  }
-  finish_tile<M>(a, count, index, y, x);
+FN Patches chain_patches(const BinaryConvArgs& a, const Block& block, int y) {
+  const int64_t line = int64_t(y) * a.pack_groups + block.group;
+  return {a.prefix + line * prefix_length(a), int64_t(a.stride) * a.kernel * a.pack_words,
+          a.parity + line * a.width, a.stride};
 }

@@ -2,6 +2,8 @@
 #define FN static inline __attribute__((always_inline))
 #include EBCORE_VECTOR
 #include "epilogue.inl"
+#include "patches.inl"
+
 #include EBCORE_COUNT
 #include "prefix.inl"
 
