@@ -63,9 +63,9 @@ struct Builder {
     return t ? static_cast<const float*>(t->data) : nullptr;
   }
 
-  std::vector<float> vector(const EbNode& n, int slot, int64_t size) const {
+  Aligned<float> vector(const EbNode& n, int slot, int64_t size) const {
     const float* data = floats(n, slot, {size}, true);
-    return std::vector<float>(data, data + size);
+    return Aligned<float>(data, data + size);
   }
 
   int attr(const EbNode& n, int slot, int64_t low, int64_t high) const {

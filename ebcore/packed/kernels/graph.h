@@ -29,7 +29,7 @@ struct Value {
 struct Dense {  // a fully connected layer: a 1x1 convolution of one pixel
   int outputs = 0;
   RealWeights weights;
-  std::vector<float> bias, slope;  // in lane order
+  Aligned<float> bias, slope;  // in lane order
 };
 
 struct Node {
@@ -39,8 +39,8 @@ struct Node {
   ConvShape shape;  // convolutions
   BinaryWeights binary;
   RealWeights real;
-  std::vector<float> scale, shift, slope;  // per output channel, in lane order for convolutions
-  std::vector<float> in_scale, in_shift;   // the BN before the sign
+  Aligned<float> scale, shift, slope;  // per output channel, in lane order for convolutions
+  Aligned<float> in_scale, in_shift;   // the BN before the sign
   int64_t bits = 0;     // binary convolutions: place of their packed input in the arena, in words
   int packs_for = -1;   // the node whose input this one's epilogue packs
   bool packed = false;  // its own input is packed by the node that makes it
@@ -65,7 +65,7 @@ class Arena {
 
 struct Workspace {
   Arena arena;
-  std::vector<float> padded, pooled, lanes;
+  Aligned<float> padded, pooled, lanes;
   std::vector<uint32_t> prefix;  // running XORs and their parities, see prefix.inl
   std::vector<int32_t> parity;
   std::vector<int32_t> accumulators;

@@ -147,8 +147,8 @@ RealWeights real_weights(const ConvShape& s, const float* weight) {
   return r;
 }
 
-std::vector<float> lane_order(const std::vector<Block>& blocks, const float* values, float fill) {
-  std::vector<float> lanes(blocks.size() * kLanes, fill);
+Aligned<float> lane_order(const std::vector<Block>& blocks, const float* values, float fill) {
+  Aligned<float> lanes(blocks.size() * kLanes, fill);
   if (values == nullptr) return lanes;
   for (size_t b = 0; b < blocks.size(); ++b) {
     for (int i = 0; i < blocks[b].valid; ++i) lanes[b * kLanes + i] = values[blocks[b].output + i];

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "aligned.h"
 #include "kernels.h"
 
 namespace ebcore {
@@ -37,9 +38,9 @@ struct BinaryWeights {
   int taps = 0;
   std::vector<Block> blocks;
   std::vector<int32_t> offsets;
-  std::vector<uint32_t> masks;    // empty: not needed
-  std::vector<uint32_t> weights;  // [experts][blocks][taps][16]
-  std::vector<float> base;        // [experts][row classes][column classes][blocks][16]
+  Aligned<uint32_t> masks;    // empty: not needed
+  Aligned<uint32_t> weights;  // [experts][blocks][taps][16]
+  Aligned<float> base;        // [experts][row classes][column classes][blocks][16]
   std::vector<int32_t> row_base, column_base;  // where each row's and column's class starts in base
   int row_classes = 0, column_classes = 0;
   int64_t weights_per_expert() const { return int64_t(blocks.size()) * taps * kLanes; }
@@ -56,12 +57,12 @@ struct RealWeights {
   int taps = 0;
   std::vector<Block> blocks;
   std::vector<int32_t> offsets;
-  std::vector<float> weights;  // [blocks][taps][16]
+  Aligned<float> weights;  // [blocks][taps][16]
 };
 // `weight` [O, I / G, K, K].
 RealWeights real_weights(const ConvShape& shape, const float* weight);
 
 // One value per output channel in lane order; `fill` where there is none.
-std::vector<float> lane_order(const std::vector<Block>& blocks, const float* values, float fill);
+Aligned<float> lane_order(const std::vector<Block>& blocks, const float* values, float fill);
 
 }  // namespace ebcore
