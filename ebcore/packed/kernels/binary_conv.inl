@@ -26,6 +26,7 @@ static void binary_row(const BinaryConvArgs& a, int index, int y) {
   for (constexpr int N = M <= kTile ? M : 1; M <= kTile && x + N <= width; x += N) {     \
     vi count[N][kSub];                                                                   \
     const uint32_t* from = patches.first + x * patches.step;                             \
+    fetch_ahead<N>(finish, x);                                                           \
     if (CHAIN) chain_count<N>(a.taps, from, patches, x, w, count);                       \
     else plain_count<N, MASKED>(a, from, patches.step, w, masks, count);                 \
     finish_tile<N>(finish, count, x);                                                    \

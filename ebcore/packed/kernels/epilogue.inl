@@ -85,6 +85,15 @@ static __attribute__((noinline)) void keep_accumulators(const Finish& f,
   }
 }
 
+// The next tile's residual: its lines lie further apart than what the hardware fetches ahead by itself.
+template <int M>
+FN void fetch_ahead(const Finish& f, int x) {
+  if (!f.residual) return;
+  const float* next = f.residual + int64_t(x + M) * f.channels;
+#pragma GCC unroll 8
+  for (int m = 0; m < M; ++m) __builtin_prefetch(next + m * f.channels);
+}
+
 // Counts of M pixels in a row, from column x on, of the 16 channels of one block.
 template <int M>
 FN void finish_tile(const Finish& f, const vi (&count)[M][kSub], int x) {
@@ -130,12 +139,13 @@ FN void finish_tile(const Finish& f, const vi (&count)[M][kSub], int x) {
       for (int m = 0; m < M; ++m) {
         const vf v = value[m] * next_scale + next_shift;
         sum = sum + v;
-        signs[m] |= nonnegative(v) << sub;
+        if (kSub == 1) store_signs(f.bits + (x + m) * f.pixel_bytes, v);
+        else signs[m] |= nonnegative(v) << sub;
       }
       store(f.sums + sub, x == 0 ? sum : load(f.sums + sub) + sum);
     }
   }
-  if (f.bits) {
+  if (f.bits && kSub > 1) {
     char* to = f.bits + x * f.pixel_bytes;
 #pragma GCC unroll 8
     for (int m = 0; m < M; ++m, to += f.pixel_bytes) {
@@ -143,5 +153,13 @@ FN void finish_tile(const Finish& f, const vi (&count)[M][kSub], int x) {
       __builtin_memcpy(to, &word, sizeof word);
     }
   }
-  if (__builtin_expect(f.accumulators != nullptr, 0)) keep_accumulators<M>(f, count, x);
+  if (__builtin_expect(f.accumulators != nullptr, 0)) {
+    vi copy[M][kSub];  // or the counts would have to have an address, in every run
+#pragma GCC unroll 8
+    for (int m = 0; m < M; ++m) {
+#pragma GCC unroll 4
+      for (int s = 0; s < kSub; ++s) copy[m][s] = count[m][s];
+    }
+    keep_accumulators<M>(f, copy, x);
+  }
 }

@@ -15,18 +15,12 @@ FN int64_t prefix_length(const BinaryConvArgs& a) {
   return int64_t(a.width) * a.kernel * a.pack_words + 1;
 }
 
-// One column of one output row: K * words running XORs.
-FN uint32_t prefix_column(const BinaryConvArgs& a, const uint32_t* from, uint32_t run,
-                          uint32_t* to) {
-  for (int ky = 0; ky < a.kernel; ++ky, from += a.row) {
-    for (int w = 0; w < a.pack_words; ++w) *to++ = run ^= from[w];
-  }
-  return run;
-}
-
-static void prefix(const BinaryConvArgs& a, Range rows) {
-  const int64_t length = prefix_length(a);
-  const int column = a.kernel * a.pack_words;
+// For known sizes the compiler unrolls a column: then each word costs the latency of its XOR alone.
+template <int K, int WORDS>
+static void prefix_rows(const BinaryConvArgs& a, Range rows) {
+  const int kernel = K ? K : a.kernel, words = WORDS ? WORDS : a.pack_words;
+  const int64_t length = prefix_length(a), row = a.row;
+  const int column = kernel * words, pixel = a.pixel, width = a.width;
   for (int y = rows.first; y < rows.last; ++y) {
     for (int g = 0; g < a.pack_groups; ++g) {
       const int64_t line = int64_t(y) * a.pack_groups + g;
@@ -35,12 +29,22 @@ static void prefix(const BinaryConvArgs& a, Range rows) {
       int32_t* parity = a.parity + line * a.width;
       uint32_t run = 0;
       *to++ = 0;
-      for (int x = 0; x < a.width; ++x, from += a.pixel, to += column) {
+      for (int x = 0; x < width; ++x, from += pixel, to += column) {
         parity[x] = -__builtin_popcount(run);
-        run = prefix_column(a, from, run, to);
+        for (int ky = 0; ky < kernel; ++ky) {
+          for (int w = 0; w < words; ++w) to[ky * words + w] = run ^= from[ky * row + w];
+        }
       }
     }
   }
+}
+
+static void prefix(const BinaryConvArgs& a, Range rows) {
+  const bool three = a.kernel == 3;
+  if (three && a.pack_words == 4) prefix_rows<3, 4>(a, rows);
+  else if (three && a.pack_words == 8) prefix_rows<3, 8>(a, rows);
+  else if (three && a.pack_words == 16) prefix_rows<3, 16>(a, rows);
+  else prefix_rows<0, 0>(a, rows);
 }
 
 FN Patches chain_patches(const BinaryConvArgs& a, const Block& block, int y) {

@@ -44,3 +44,6 @@ FN vi widen(vu x) {
 FN vu carry(vu before, vu v0, vu v1) {
   return before ^ (v0 & ~(before ^ v1));
 }
+
+// Only where one vector is a whole block of 16.
+FN void store_signs(char*, vf) {}

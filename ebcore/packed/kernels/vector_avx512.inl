@@ -30,3 +30,8 @@ FN vf prelu(vf a, vf slope) {
 FN vu carry(vu before, vu v0, vu v1) {
   return (vu)_mm512_ternarylogic_epi32((__m512i)v0, (__m512i)v1, (__m512i)before, 0x3a);
 }
+
+// 16 sign bits straight from the comparison's mask.
+FN void store_signs(char* to, vf a) {
+  _store_mask16((__mmask16*)to, _mm512_cmp_ps_mask((__m512)a, _mm512_setzero_ps(), _CMP_GE_OQ));
+}
