@@ -20,23 +20,31 @@ static void binary_row(const BinaryConvArgs& a, int index, int y) {
   const uint32_t* w = a.weights + int64_t(index) * a.taps * kLanes;
   const Patches patches = CHAIN ? chain_patches(a, block, y) : plain_patches(a, block, y);
   const uint32_t* masks = MASKED ? a.masks + index * kLanes : nullptr;
-  const int width = a.out_width;
-  int x = 0;
-#define EBCORE_TILES(M)                                                                  \
-  for (constexpr int N = M <= kTile ? M : 1; M <= kTile && x + N <= width; x += N) {     \
-    vi count[N][kSub];                                                                   \
-    const uint32_t* from = patches.first + x * patches.step;                             \
-    fetch_ahead<N>(finish, x);                                                           \
-    if (CHAIN) chain_count<N>(a.taps, from, patches, x, w, count);                       \
-    else plain_count<N, MASKED>(a, from, patches.step, w, masks, count);                 \
-    finish_tile<N>(finish, count, x);                                                    \
+  alignas(64) Counts counts;
+  for (int start = 0; start < a.out_width; start += kRun) {
+    const int pixels = a.out_width - start < kRun ? a.out_width - start : kRun;
+    fetch_residual(finish, start, pixels);
+    int x = 0;
+#define EBCORE_TILES(M)                                                                      \
+  for (constexpr int N = M <= kTile ? M : 1; M <= kTile && x + N <= pixels; x += N) {        \
+    vi count[N][kSub];                                                                       \
+    const uint32_t* from = patches.first + (start + x) * patches.step;                       \
+    if (CHAIN) chain_count<N>(a.taps, from, patches, start + x, w, count);                   \
+    else plain_count<N, MASKED>(a, from, patches.step, w, masks, count);                     \
+    _Pragma("GCC unroll 8") for (int m = 0; m < N; ++m) {                                    \
+      _Pragma("GCC unroll 4") for (int s = 0; s < kSub; ++s) {                               \
+        storei(counts[x + m] + s * V, count[m][s]);                                          \
+      }                                                                                      \
+    }                                                                                        \
   }
-  if (width % 7 == 0) EBCORE_TILES(7)
-  EBCORE_TILES(8)
-  EBCORE_TILES(4)
-  EBCORE_TILES(2)
-  EBCORE_TILES(1)
+    if (pixels % 7 == 0) EBCORE_TILES(7)
+    EBCORE_TILES(8)
+    EBCORE_TILES(4)
+    EBCORE_TILES(2)
+    EBCORE_TILES(1)
 #undef EBCORE_TILES
+    finish_run(finish, counts, start, pixels);
+  }
 }
 
 template <bool CHAIN, bool MASKED>

@@ -1,4 +1,4 @@
-// What follows a tile of counts, without another pass over memory:
+// What follows the counts, without another pass over memory:
 //     accumulator = base[class] - 2 * count                  exact: integers below 2^24
 //     y = act(accumulator * scale + shift) + residual        stored as fp32 NHWC
 //     v = next.scale * y + next.shift, bit = v >= 0          the next layer's input
@@ -22,6 +22,12 @@ FN vu loadu(const uint32_t* p) {
   __builtin_memcpy(&v, p, sizeof v);
   return v;
 }
+FN vi loadi(const int32_t* p) {
+  vi v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+FN void storei(int32_t* p, vi v) { __builtin_memcpy(p, &v, sizeof v); }
 FN void store(float* p, vf v) { __builtin_memcpy(p, &v, sizeof v); }
 
 FN vf choose(vi mask, vf yes, vf no) { return (vf)(((vi)yes & mask) | ((vi)no & ~mask)); }
@@ -74,92 +80,103 @@ FN Finish finish_row(const BinaryConvArgs& a, int index, int y) {
   return f;
 }
 
-template <int M>
-static __attribute__((noinline)) void keep_accumulators(const Finish& f,
-                                                        const vi (&count)[M][kSub], int x) {
-  for (int m = 0; m < M; ++m) {
+// Counts of a run of pixels: 16 lanes each.
+constexpr int kRun = 56;
+typedef int32_t Counts[kRun][kLanes];
+
+static __attribute__((noinline)) void keep_accumulators(const Finish& f, const Counts& counts,
+                                                        int x, int pixels) {
+  for (int m = 0; m < pixels; ++m) {
     for (int i = 0; i < f.valid; ++i) {
       const float base = f.base[f.column_base[x + m] + i];
-      f.accumulators[(x + m) * f.channels + i] = int32_t(base) - 2 * count[m][i / V][i % V];
+      f.accumulators[(x + m) * f.channels + i] = int32_t(base) - 2 * counts[m][i];
     }
   }
 }
 
-// The next tile's residual: its lines lie further apart than what the hardware fetches ahead by itself.
-template <int M>
-FN void fetch_ahead(const Finish& f, int x) {
-  if (!f.residual) return;
-  const float* next = f.residual + int64_t(x + M) * f.channels;
-#pragma GCC unroll 8
-  for (int m = 0; m < M; ++m) __builtin_prefetch(next + m * f.channels);
+FN vf accumulator(const Finish& f, const int32_t* counts, int32_t column_base, int sub) {
+  return fma(to_float(loadi(counts + sub)), set1(-2.0f), load(f.base + column_base + sub));
 }
 
-// Counts of M pixels in a row, from column x on, of the 16 channels of one block.
-template <int M>
-FN void finish_tile(const Finish& f, const vi (&count)[M][kSub], int x) {
-  uint32_t signs[M] = {};
-  float* out = f.out + x * f.channels;
-  const float* residual = f.residual ? f.residual + x * f.channels : nullptr;
+// A block with fewer channels than lanes; it never packs (fuse_packing in graph.cpp).
+static __attribute__((noinline)) void finish_part(const Finish& f, const Counts& counts, int x,
+                                                  int pixels) {
+  for (int m = 0; m < pixels; ++m) {
+    const int64_t at = (x + m) * f.channels;
+    for (int sub = 0; sub < f.valid; sub += V) {
+      const vf y = fma(accumulator(f, counts[m], f.column_base[x + m], sub), load(f.scale + sub),
+                       load(f.shift + sub));
+      store_lanes(f.out + at + sub, activation(y, f.act, load(f.slope + sub)),
+                  f.residual ? f.residual + at + sub : nullptr, f.valid - sub);
+    }
+  }
+}
+
+// All 16 channels, compiled for each of its forms: a branch per pixel would cost more than the rest.
+template <int ACT, bool RESIDUAL, bool NEXT>
+static __attribute__((noinline)) void finish_whole(const Finish& f, const Counts& counts, int x,
+                                                   int pixels) {
+  const int32_t* column_base = f.column_base + x;
+  const int64_t channels = f.channels, pixel_bytes = f.pixel_bytes;
+  float* out = f.out + x * channels;
+  const float* residual = RESIDUAL ? f.residual + x * channels : nullptr;
+  char* bits = NEXT ? f.bits + x * pixel_bytes : nullptr;
+  vf scale[kSub], shift[kSub], slope[kSub], next_scale[kSub], next_shift[kSub], sums[kSub];
 #pragma GCC unroll 4
   for (int s = 0; s < kSub; ++s) {
-    const int sub = s * V;
-    if (sub >= f.valid) break;
-    const vf scale = load(f.scale + sub), shift = load(f.shift + sub), slope = load(f.slope + sub);
-    vf value[M];
-#pragma GCC unroll 8
-    for (int m = 0; m < M; ++m) {
-      const vf base = load(f.base + f.column_base[x + m] + sub);
-      value[m] = fma(fma(to_float(count[m][s]), set1(-2.0f), base), scale, shift);
-    }
-    if (f.act == 1) {
-#pragma GCC unroll 8
-      for (int m = 0; m < M; ++m) value[m] = max0(value[m]);
-    } else if (f.act == 2) {
-#pragma GCC unroll 8
-      for (int m = 0; m < M; ++m) value[m] = prelu(value[m], slope);
-    }
-    if (f.valid - sub < V) {
-#pragma GCC unroll 8
-      for (int m = 0; m < M; ++m) {
-        const int64_t at = m * f.channels + sub;
-        store_lanes(out + at, value[m], residual ? residual + at : nullptr, f.valid - sub);
-      }
-      continue;
-    }
-    if (residual) {
-#pragma GCC unroll 8
-      for (int m = 0; m < M; ++m) value[m] = value[m] + load(residual + m * f.channels + sub);
-    }
-#pragma GCC unroll 8
-    for (int m = 0; m < M; ++m) store(out + m * f.channels + sub, value[m]);
-    if (f.bits) {
-      const vf next_scale = load(f.next_scale + sub), next_shift = load(f.next_shift + sub);
-      vf sum = set1(0.0f);
-#pragma GCC unroll 8
-      for (int m = 0; m < M; ++m) {
-        const vf v = value[m] * next_scale + next_shift;
-        sum = sum + v;
-        if (kSub == 1) store_signs(f.bits + (x + m) * f.pixel_bytes, v);
-        else signs[m] |= nonnegative(v) << sub;
-      }
-      store(f.sums + sub, x == 0 ? sum : load(f.sums + sub) + sum);
-    }
+    scale[s] = load(f.scale + s * V), shift[s] = load(f.shift + s * V);
+    slope[s] = load(f.slope + s * V), sums[s] = set1(0.0f);
+    if (NEXT) next_scale[s] = load(f.next_scale + s * V), next_shift[s] = load(f.next_shift + s * V);
   }
-  if (f.bits && kSub > 1) {
-    char* to = f.bits + x * f.pixel_bytes;
-#pragma GCC unroll 8
-    for (int m = 0; m < M; ++m, to += f.pixel_bytes) {
-      const uint16_t word = uint16_t(signs[m]);
-      __builtin_memcpy(to, &word, sizeof word);
-    }
-  }
-  if (__builtin_expect(f.accumulators != nullptr, 0)) {
-    vi copy[M][kSub];  // or the counts would have to have an address, in every run
-#pragma GCC unroll 8
-    for (int m = 0; m < M; ++m) {
+#pragma GCC unroll 2
+  for (int m = 0; m < pixels; ++m) {
+    uint32_t signs = 0;
 #pragma GCC unroll 4
-      for (int s = 0; s < kSub; ++s) copy[m][s] = count[m][s];
+    for (int s = 0; s < kSub; ++s) {
+      const int sub = s * V;
+      vf y = activation(fma(accumulator(f, counts[m], column_base[m], sub), scale[s], shift[s]),
+                        ACT, slope[s]);
+      if (RESIDUAL) y = y + load(residual + sub);
+      store(out + sub, y);
+      if (!NEXT) continue;
+      const vf v = y * next_scale[s] + next_shift[s];
+      sums[s] = sums[s] + v;
+      if (kSub == 1) store_signs(bits, v);
+      else signs |= nonnegative(v) << sub;
     }
-    keep_accumulators<M>(f, copy, x);
+    if (NEXT && kSub > 1) {
+      const uint16_t word = uint16_t(signs);
+      __builtin_memcpy(bits, &word, sizeof word);
+    }
+    out += channels, residual += channels, bits += pixel_bytes;
   }
+  if (!NEXT) return;
+#pragma GCC unroll 4
+  for (int s = 0; s < kSub; ++s) {
+    store(f.sums + s * V, x == 0 ? sums[s] : load(f.sums + s * V) + sums[s]);
+  }
+}
+
+template <int ACT>
+FN void finish_form(const Finish& f, const Counts& counts, int x, int pixels) {
+  if (f.residual && f.bits) finish_whole<ACT, true, true>(f, counts, x, pixels);
+  else if (f.residual) finish_whole<ACT, true, false>(f, counts, x, pixels);
+  else if (f.bits) finish_whole<ACT, false, true>(f, counts, x, pixels);
+  else finish_whole<ACT, false, false>(f, counts, x, pixels);
+}
+
+// What follows the counts of `pixels` pixels from column x on, of the 16 channels of one block.
+FN void finish_run(const Finish& f, const Counts& counts, int x, int pixels) {
+  if (__builtin_expect(f.accumulators != nullptr, 0)) keep_accumulators(f, counts, x, pixels);
+  if (f.valid < kLanes) finish_part(f, counts, x, pixels);
+  else if (f.act == 2) finish_form<2>(f, counts, x, pixels);
+  else if (f.act == 1) finish_form<1>(f, counts, x, pixels);
+  else finish_form<0>(f, counts, x, pixels);
+}
+
+// The residual of the pixels to come: its lines lie further apart than what the hardware fetches
+// ahead by itself.
+FN void fetch_residual(const Finish& f, int x, int pixels) {
+  if (!f.residual) return;
+  for (int m = x; m < x + pixels; ++m) __builtin_prefetch(f.residual + m * f.channels);
 }
