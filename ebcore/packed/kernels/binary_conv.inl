@@ -12,7 +12,7 @@
 // Groups narrower than a word share it (see layout.h) and take the plain form: the mask keeps each
 // lane to its own bits.
 
-// One row of one block in tiles: 7 divides the widths of ImageNet's networks, 8 and less the rest.
+// One row of one block in tiles: 7 and 14 divide the widths of ImageNet's networks, 8 and less the rest.
 template <bool CHAIN, bool MASKED>
 static void binary_row(const BinaryConvArgs& a, int index, int y) {
   const Finish finish = finish_row(a, index, y);
@@ -20,23 +20,25 @@ static void binary_row(const BinaryConvArgs& a, int index, int y) {
   const uint32_t* w = a.weights + int64_t(index) * a.taps * kLanes;
   const Patches patches = CHAIN ? chain_patches(a, block, y) : plain_patches(a, block, y);
   const uint32_t* masks = MASKED ? a.masks + index * kLanes : nullptr;
+  constexpr int tile = CHAIN || MASKED ? kTile : kPlainTile;
   alignas(64) Counts counts;
   for (int start = 0; start < a.out_width; start += kRun) {
     const int pixels = a.out_width - start < kRun ? a.out_width - start : kRun;
     fetch_residual(finish, start, pixels);
     int x = 0;
 #define EBCORE_TILES(M)                                                                      \
-  for (constexpr int N = M <= kTile ? M : 1; M <= kTile && x + N <= pixels; x += N) {        \
+  for (constexpr int N = M <= tile ? M : 1; M <= tile && x + N <= pixels; x += N) {          \
     vi count[N][kSub];                                                                       \
     const uint32_t* from = patches.first + (start + x) * patches.step;                       \
     if (CHAIN) chain_count<N>(a.taps, from, patches, start + x, w, count);                   \
     else plain_count<N, MASKED>(a, from, patches.step, w, masks, count);                     \
-    _Pragma("GCC unroll 8") for (int m = 0; m < N; ++m) {                                    \
+    _Pragma("GCC unroll 14") for (int m = 0; m < N; ++m) {                                    \
       _Pragma("GCC unroll 4") for (int s = 0; s < kSub; ++s) {                               \
         storei(counts[x + m] + s * V, count[m][s]);                                          \
       }                                                                                      \
     }                                                                                        \
   }
+    if (pixels % 14 == 0) EBCORE_TILES(14)
     if (pixels % 7 == 0) EBCORE_TILES(7)
     EBCORE_TILES(8)
     EBCORE_TILES(4)

@@ -16,13 +16,14 @@
   const int64_t s = 4 * step, s3 = 3 * s, s5 = M > 5 ? 5 * s : s, s7 = M > 7 ? 7 * s : s
 #define EBCORE_ALL(STEP) STEP(0) STEP(1) STEP(2) STEP(3) STEP(4) STEP(5) STEP(6) STEP(7)
 
+// Pixel m of the seven or eight from `x` on, whose sums start at sum[from].
 #define EBCORE_PLAIN(m)                                                     \
-  if (M > m) {                                                              \
+  if (M > from + m) {                                                       \
     __m512i d_;                                                             \
     __asm__("vpxord " EBCORE_AT##m("") ", %[w], %[d]\n\t"                   \
             "vpopcntd %[d], %[d]\n\t"                                       \
             "vpaddd %[d], %[sum], %[sum]"                                   \
-            : [d] "=&v"(d_), [sum] "+v"(sum[M > m ? m : 0])                 \
+            : [d] "=&v"(d_), [sum] "+v"(sum[M > from + m ? from + m : 0])   \
             : [w] "v"(weight), EBCORE_PIXELS);                              \
   }
 
@@ -47,7 +48,7 @@ template <int M, bool MASKED>
 FN void plain_count(const BinaryConvArgs& a, const uint32_t* patch, int64_t step, const uint32_t* w,
                     const uint32_t* masks, vi (&count)[M][kSub]) {
   __m512i sum[M];
-#pragma GCC unroll 8
+#pragma GCC unroll 14
   for (int m = 0; m < M; ++m) sum[m] = _mm512_setzero_si512();
   const int32_t *offset = a.offsets, *end = offset + a.taps;
   if (MASKED) {
@@ -55,7 +56,7 @@ FN void plain_count(const BinaryConvArgs& a, const uint32_t* patch, int64_t step
 #pragma GCC unroll 1
     for (; offset != end; ++offset, w += kLanes) {
       const __m512i weight = _mm512_loadu_si512(w);
-#pragma GCC unroll 8
+#pragma GCC unroll 14
       for (int m = 0; m < M; ++m) {  // 0x28 is the truth table of (x ^ w) & mask
         const __m512i word = _mm512_set1_epi32(int(patch[*offset + m * step]));
         const __m512i d = _mm512_ternarylogic_epi32(word, weight, mask, 0x28);
@@ -68,10 +69,23 @@ FN void plain_count(const BinaryConvArgs& a, const uint32_t* patch, int64_t step
   {                                                              \
     const uint32_t* x = patch + offset[i];                       \
     const __m512i weight = _mm512_loadu_si512(w + (i) * kLanes); \
-    EBCORE_ALL(EBCORE_PLAIN)                                     \
+    if (M == 14) {                                               \
+      EBCORE_SEVEN(0)                                            \
+      x += 7 * step;                                             \
+      EBCORE_SEVEN(7)                                            \
+    } else {                                                     \
+      constexpr int from = 0;                                    \
+      EBCORE_ALL(EBCORE_PLAIN)                                   \
+    }                                                            \
+  }
+#define EBCORE_SEVEN(start)                                               \
+  {                                                                       \
+    constexpr int from = start;                                           \
+    EBCORE_PLAIN(0) EBCORE_PLAIN(1) EBCORE_PLAIN(2) EBCORE_PLAIN(3)       \
+    EBCORE_PLAIN(4) EBCORE_PLAIN(5) EBCORE_PLAIN(6)                       \
   }
     // A 3x3 patch of 32 or 64 channels without a loop: leaving one costs as much as two words.
-    if (M >= 7 && (a.taps == 9 || a.taps == 18)) {
+    if (M != 14 && M >= 7 && (a.taps == 9 || a.taps == 18)) {
 #pragma GCC unroll 9
       for (int i = 0; i < 9; ++i) EBCORE_TAP(i)
       if (a.taps == 18) {
@@ -81,10 +95,17 @@ FN void plain_count(const BinaryConvArgs& a, const uint32_t* patch, int64_t step
       offset = end;
     }
 #pragma GCC unroll 1
+    for (; end - offset >= 3; offset += 3, w += 3 * kLanes) {
+      EBCORE_TAP(0)
+      EBCORE_TAP(1)
+      EBCORE_TAP(2)
+    }
+#pragma GCC unroll 1
     for (; offset != end; ++offset, w += kLanes) EBCORE_TAP(0)
 #undef EBCORE_TAP
+#undef EBCORE_SEVEN
   }
-#pragma GCC unroll 8
+#pragma GCC unroll 14
   for (int m = 0; m < M; ++m) count[m][0] = (vi)sum[m];
 }
 

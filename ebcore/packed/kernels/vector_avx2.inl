@@ -1,6 +1,7 @@
 // Eight lanes; bits are counted per byte by a 16-entry table (pshufb).
 constexpr int V = 8;
 constexpr int kTile = 4;
+constexpr int kPlainTile = 4;
 constexpr int kChainTaps = 18;
 constexpr int kChunk = 31;  // words a byte counter holds: 31 * 8 < 256
 

@@ -1,6 +1,7 @@
 // Sixteen lanes; VPOPCNTDQ counts a whole word, so counters are 32 bit and never overflow.
 constexpr int V = 16;
 constexpr int kTile = 8;
+constexpr int kPlainTile = 14;  // the plain form needs fewer registers a pixel
 constexpr int kChainTaps = 19;
 
 #define EBCORE_KEEP(value) __asm__ volatile("" : "+v"(value))

@@ -1,6 +1,7 @@
 // Four lanes; VCNT counts the bits of each byte.
 constexpr int V = 4;
 constexpr int kTile = 4;  // pixels per tile; 4 sub-vectors x 4 leave half of the 32 registers
+constexpr int kPlainTile = 4;
 constexpr int kChainTaps = 18;
 constexpr int kChunk = 31;  // words a byte counter holds: 31 * 8 < 256
 

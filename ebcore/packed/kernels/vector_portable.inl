@@ -1,6 +1,7 @@
 // Four lanes in GCC's vector types: SSE2, NEON or plain code, whatever the target has.
 constexpr int V = 4;
 constexpr int kTile = 2;  // pixels per tile; 4 sub-vectors x 2 fit 16 registers
+constexpr int kPlainTile = 2;
 constexpr int kChainTaps = 18;
 constexpr int kChunk = 31;  // words a byte counter holds: 31 * 8 < 256
 
