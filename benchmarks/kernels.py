@@ -5,12 +5,12 @@ every layer are measured in the same interleaved run, so that each row shows its
 the kernel alone (packed bits to real values), fused (PReLU, residual and the next layer's
 BN, sign, packing and pooling included) and end to end (real values to real values, all of it).
 Times are the best of many short samples: what the code can do, without what else the machine does.
-Writes results/kernels.csv: `python -m benchmarks.kernels [THREADS]`.
+Every instruction set of the machine with kernels of its own, on one and two threads; writes
+results/kernels.csv.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,17 +19,17 @@ import numpy as np
 import torch
 
 from ebcore.errors import exit_on_input_error
-from ebcore.measure.machine import machine
+from ebcore.measure.machine import available_cores, machine
 from ebcore.measure.rows import MACHINE_COLUMNS, write_rows
 from ebcore.measure.timing import pinned
 from ebcore.packed.graph import Bits, Graph
 from ebcore.packed.graph import Node as GraphNode
-from ebcore.packed.isa import isa
+from ebcore.packed.isa import available
 from ebcore.packed.native import NativeModel, Part, limits
 from ebcore.packed.ops import PRELU
 
 RESULT = Path("results/kernels.csv")
-ROUNDS, SAMPLE_SECONDS = 60, 0.0005
+ROUNDS, SAMPLE_SECONDS = 40, 0.0005
 LAYER = 3  # index of the timed node in its graph
 COLUMNS = (
     "layer", "body", "gmac", "threads", "kernel_ms", "fused_ms", "e2e_ms", "kernel_gmacs",
@@ -125,9 +125,8 @@ def graph(layer: Layer, seed: int = 0) -> Graph:
     return net
 
 
-def measure(layers: Sequence[Layer], threads: int) -> list[dict[str, object]]:
-    """A row per layer, and one for ResNet-18's binary body made of the fused times."""
-    name = isa()
+def measure(layers: Sequence[Layer], name: str, threads: int) -> list[dict[str, object]]:
+    """Rows for one instruction set: per layer, and for ResNet-18's body made of the fused times."""
     models = [NativeModel(graph(layer), name) for layer in layers]
     images = [torch.randn(layer.inputs, layer.size, layer.size) for layer in layers]
     inner: dict[tuple[int, Part], int] = {}
@@ -187,14 +186,11 @@ def measure(layers: Sequence[Layer], threads: int) -> list[dict[str, object]]:
     return [{**row, **common} for row in rows]
 
 
-def main() -> None:
-    threads = int(sys.argv[1]) if len(sys.argv) > 1 else 1
-    machine()  # before pinning, which hides the other cores
-    with pinned(threads), torch.inference_mode():
-        rows = measure(LAYERS, threads)
+def show(rows: Sequence[dict[str, object]]) -> None:
+    """Prints one instruction set's rows."""
     first = rows[0]
     print(
-        f"{first['packed_isa']}, {threads} thread(s); one core's limits in GMAC/s: "
+        f"{first['packed_isa']}, {first['threads']} thread(s); one core's limits in GMAC/s: "
         f"fp32 {first['fp32_limit']:.0f}, binary {first['binary_limit']:.0f}, "
         f"chain {first['chain_limit']:.0f}"
     )
@@ -205,6 +201,18 @@ def main() -> None:
             cells.append(f"{part} {time:.4f} ms" if isinstance(time, float) else "")
             cells.append(f"{share:.0%}" if isinstance(share, float) else "")
         print("  ".join(cells))
+
+
+def main() -> None:
+    machine()  # before pinning, which hides the other cores
+    rows = []
+    for threads in (1, 2) if available_cores() > 1 else (1,):
+        with pinned(threads), torch.inference_mode():
+            for name in available():
+                if name != "portable":
+                    measured = measure(LAYERS, name, threads)
+                    show(measured)
+                    rows += measured
     write_rows(RESULT, COLUMNS, rows)
     print(f"{len(rows)} rows in {RESULT}")
 

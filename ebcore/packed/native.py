@@ -93,7 +93,7 @@ def library() -> ctypes.CDLL:
 
 
 def limits(isa: str) -> dict[str, float]:
-    """Multiply-accumulates per second that one core reaches in registers, by kind; takes some ms."""
+    """Multiply-accumulates per second that one core reaches in registers, by kind; takes ms."""
     rate = ctypes.c_double()
     found: dict[str, float] = {}
     while name := library().ebcore_limit(isa.encode(), len(found), ctypes.byref(rate)):
@@ -183,7 +183,7 @@ class NativeModel:
     def time(
         self, node: int, part: Part, x: int, *, threads: int = 1, repeats: int = 1, inner: int = 1
     ) -> list[float]:
-        """Seconds per run of a node on one image (an address), `repeats` means over `inner` runs."""
+        """Seconds per run of a node on the image at `x`: `repeats` means over `inner` runs."""
         seconds = (ctypes.c_double * repeats)()
         error = ctypes.create_string_buffer(_ERROR_BYTES)
         status = library().ebcore_time(
