@@ -12,7 +12,8 @@
 namespace ebcore {
 namespace {
 
-constexpr int kSpins = 20000;  // some tens of microseconds
+constexpr int kSpins = 2000;  // some tens of microseconds
+constexpr int kPartsPerThread = 3;  // so that a thread which gets less time does less
 
 void pause() {
 #if defined(__x86_64__)
@@ -33,42 +34,60 @@ struct Team::State {
   std::vector<std::thread> threads;
   std::mutex lock;
   std::condition_variable wake;
-  std::atomic<int> turn{0}, running{0}, asleep{0};
+  // One word holds the turn (32 bits), the number of its parts and the next part to take (16 each):
+  // a thread that comes late finds another turn or no part left, and nobody has to wait for it.
+  std::atomic<uint64_t> state{0};
+  std::atomic<int> done{0}, asleep{0};
   std::atomic<bool> stop{false};
   const std::function<void(Range)>* body = nullptr;
-  int count = 0, parts = 0;
+  int count = 0;
 
-  // Returns when `turn` is no longer `seen`.
-  void await(int seen) {
+  uint32_t turn() const { return uint32_t(state.load() >> 32); }
+
+  // Returns when the turn is no longer `seen`.
+  void await(uint32_t seen) {
     for (int i = 0; i < kSpins; ++i) {
-      if (turn.load(std::memory_order_acquire) != seen) return;
+      if (turn() != seen) return;
       pause();
     }
     std::unique_lock<std::mutex> hold(lock);
     ++asleep;
-    wake.wait(hold, [&] { return turn.load() != seen; });
-    --asleep;
+    wake.wait(hold, [&] { return turn() != seen; });
   }
 
-  void work(int index, int seen) {
-    for (;; ++seen) {
-      await(seen);
-      if (stop.load()) return;
-      if (index < parts) (*body)(part(count, parts, index));
-      running.fetch_sub(1, std::memory_order_release);
+  // Takes parts of this turn's work until none is left.
+  void help(uint32_t mine) {
+    uint64_t now = state.load();
+    while (uint32_t(now >> 32) == mine && uint16_t(now) < uint16_t(now >> 16)) {
+      if (!state.compare_exchange_weak(now, now + 1)) continue;
+      (*body)(part(count, uint16_t(now >> 16), uint16_t(now)));
+      ++done;
+      now = state.load();
     }
   }
 
-  void next_turn() {
-    ++turn;
-    if (asleep.load() == 0) return;
-    const std::lock_guard<std::mutex> hold(lock);
-    wake.notify_all();
+  void work(uint32_t seen) {
+    for (;;) {
+      await(seen);
+      if (stop.load()) return;
+      seen = turn();
+      help(seen);
+    }
+  }
+
+  uint32_t next_turn(int parts) {
+    const uint32_t next = turn() + 1;
+    state.store(uint64_t(next) << 32 | uint64_t(parts) << 16);
+    if (asleep.exchange(0) > 0) {
+      const std::lock_guard<std::mutex> hold(lock);
+      wake.notify_all();
+    }
+    return next;
   }
 
   ~State() {
     stop = true;
-    next_turn();
+    next_turn(0);
     for (std::thread& t : threads) t.join();
   }
 };
@@ -87,14 +106,12 @@ void Team::parallel(int threads, int count, const std::function<void(Range)>& bo
   if (!state_) state_ = std::make_unique<State>();
   State& s = *state_;
   while (int(s.threads.size()) + 1 < threads) {
-    const int index = int(s.threads.size()) + 1, seen = s.turn.load();
-    s.threads.emplace_back([&s, index, seen] { s.work(index, seen); });
+    s.threads.emplace_back([&s, seen = s.turn()] { s.work(seen); });
   }
-  s.body = &body, s.count = count, s.parts = threads;
-  s.running.store(int(s.threads.size()));
-  s.next_turn();
-  body(part(count, threads, 0));
-  for (int i = 0; s.running.load(std::memory_order_acquire) != 0; ++i) {
+  s.body = &body, s.count = count, s.done = 0;
+  const int parts = std::min(count, kPartsPerThread * threads);
+  s.help(s.next_turn(parts));
+  for (int i = 0; s.done.load() != parts; ++i) {
     i < kSpins ? pause() : std::this_thread::yield();
   }
 }
