@@ -12,7 +12,8 @@
 namespace ebcore {
 namespace {
 
-constexpr int kSpins = 2000;  // some tens of microseconds
+constexpr int kSpins = 20000;  // most of a millisecond: a sleeper comes too late to help
+constexpr int kPatience = 200;
 constexpr int kPartsPerThread = 3;  // so that a thread which gets less time does less
 
 void pause() {
@@ -112,7 +113,8 @@ void Team::parallel(int threads, int count, const std::function<void(Range)>& bo
   const int parts = std::min(count, kPartsPerThread * threads);
   s.help(s.next_turn(parts));
   for (int i = 0; s.done.load() != parts; ++i) {
-    i < kSpins ? pause() : std::this_thread::yield();
+    // Whoever still works may wait for this very core.
+    i < kPatience ? pause() : std::this_thread::yield();
   }
 }
 
