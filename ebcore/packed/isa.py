@@ -7,7 +7,7 @@ import os
 from ebcore.errors import InputError
 from ebcore.packed.native import library
 
-NAMES = ("avx512", "avx2", "portable")  # fastest first
+NAMES = ("avx512", "avx2", "neon", "portable")  # fastest first
 VARIABLE = "EBCORE_ISA"
 
 

@@ -47,7 +47,7 @@ class PackedModel:
         origin: what errors name: the file, or the model's name.
 
     Attributes:
-        threads: CPU threads that share a batch's images; one image runs on one thread.
+        threads: CPU threads that share a batch's images, or each image of a smaller batch.
         isa: the instruction set in use.
 
     Raises:

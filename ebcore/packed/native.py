@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import enum
 import functools
 import importlib.machinery
 from collections.abc import Sequence
@@ -83,7 +84,29 @@ def library() -> ctypes.CDLL:
     lib.ebcore_run_node.argtypes = [
         pointer, i32, pointer, pointer, i64, pointer, pointer, text, i32
     ]  # fmt: skip
+    lib.ebcore_time.argtypes = [
+        pointer, i32, i32, pointer, i32, i32, i32, pointer, text, i32
+    ]  # fmt: skip
+    lib.ebcore_limit.argtypes = [text, i32, pointer]
+    lib.ebcore_limit.restype = text
     return lib
+
+
+def limits(isa: str) -> dict[str, float]:
+    """Multiply-accumulates per second that one core reaches in registers, by kind; takes ms."""
+    rate = ctypes.c_double()
+    found: dict[str, float] = {}
+    while name := library().ebcore_limit(isa.encode(), len(found), ctypes.byref(rate)):
+        found[name.decode()] = rate.value
+    return found
+
+
+class Part(enum.IntEnum):
+    """What of a binary layer `NativeModel.time` times."""
+
+    KERNEL = 0  # packed bits in, real values out: the convolution and its scale alone
+    IN_NETWORK = 1  # as it runs between its neighbours, the packing for the next layer included
+    END_TO_END = 2  # real values in, real values out
 
 
 class NativeModel:
@@ -156,6 +179,18 @@ class NativeModel:
             self._handle, node, x, second, batch, out, pointer, error, _ERROR_BYTES
         )
         _check(status, error)
+
+    def time(
+        self, node: int, part: Part, x: int, *, threads: int = 1, repeats: int = 1, inner: int = 1
+    ) -> list[float]:
+        """Seconds per run of a node on the image at `x`: `repeats` means over `inner` runs."""
+        seconds = (ctypes.c_double * repeats)()
+        error = ctypes.create_string_buffer(_ERROR_BYTES)
+        status = library().ebcore_time(
+            self._handle, node, part, x, threads, repeats, inner, seconds, error, _ERROR_BYTES
+        )
+        _check(status, error)
+        return list(seconds)
 
 
 def _fill_tensor(slot: _Tensor, tensor: Tensor) -> None:

@@ -127,6 +127,17 @@ def test_equals_the_float_convolution_of_signs(case: tuple[BinaryConv2d, Tensor]
     assert torch.equal(packed(x), trace.logits)
 
 
+@pytest.mark.parametrize("channels", [32, 64, 128])  # plain and chained, see prefix.inl
+@pytest.mark.parametrize("width", [57, 112, 130])
+def test_long_rows(width: int, channels: int) -> None:
+    conv = BinaryConv2d(channels, 16, 3, padding=1)
+    torch.nn.init.normal_(conv.weight)
+    x = torch.randn(1, channels, 3, width)
+    signs = torch.where(x >= 0, 1.0, -1.0)
+    kernel = torch.where(conv.weight[0] >= 0, 1.0, -1.0)
+    assert torch.equal(_trace(conv, x).accumulators, F.conv2d(signs, kernel, padding=1).int())
+
+
 def test_samples_of_a_batch_have_their_own_experts() -> None:
     conv = BinaryConv2d(16, 24, 3, padding=1, experts=4)
     assert conv.gate is not None

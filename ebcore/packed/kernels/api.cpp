@@ -1,5 +1,6 @@
 // The exported C functions. No C++ exception leaves them: a result of 0 is success, i + 1 a failure
 // at node i, -1 any other failure; its text goes to `error`.
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -15,6 +16,7 @@ const ebcore::Kernels* find_kernels(const char* name) {
   if (std::strcmp(name, "portable") == 0) return portable_kernels();
   if (std::strcmp(name, "avx2") == 0) return avx2_kernels();
   if (std::strcmp(name, "avx512") == 0) return avx512_kernels();
+  if (std::strcmp(name, "neon") == 0) return neon_kernels();
   return nullptr;
 }
 
@@ -70,4 +72,30 @@ EBCORE_API int ebcore_run_node(void* model, int32_t node, const float* first, co
   return guarded(error, error_size, [&] {
     ebcore::run_single(*static_cast<ebcore::Model*>(model), node, first, second, batch, out, trace);
   });
+}
+
+// Times one node as time_node says; only its first input value is given.
+EBCORE_API int ebcore_time(void* model, int32_t node, int32_t part, const float* x, int32_t threads,
+                           int32_t repeats, int32_t inner, double* seconds, char* error,
+                           int32_t error_size) {
+  return guarded(error, error_size, [&] {
+    ebcore::time_node(*static_cast<ebcore::Model*>(model), node, ebcore::Part(part), x, threads,
+                      repeats, inner, seconds);
+  });
+}
+
+// The i-th measure of what an instruction set can do at best: its name and, by running it, the
+// multiply-accumulates per second. Null past the last one.
+EBCORE_API const char* ebcore_limit(const char* isa, int32_t i, double* macs_per_second) {
+  const ebcore::Kernels* kernels = find_kernels(isa);
+  for (int32_t k = 0; kernels && k <= i; ++k) {
+    if (!kernels->limits[k].name) return nullptr;
+  }
+  if (!kernels) return nullptr;
+  const ebcore::Limit& limit = kernels->limits[i];
+  const auto begin = std::chrono::steady_clock::now();
+  for (int run = 0; run < 8; ++run) limit.run();
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+  *macs_per_second = 8 * limit.macs / took.count();
+  return limit.name;
 }

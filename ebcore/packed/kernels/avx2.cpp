@@ -6,12 +6,13 @@
 
 #define EBCORE_NAME "avx2"
 #define EBCORE_VECTOR "vector_avx2.inl"
+#define EBCORE_COUNT "count.inl"
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx2,fma,popcnt"))), apply_to = function)
 #else
 #pragma GCC push_options
-#pragma GCC target("avx2,fma")
+#pragma GCC target("avx2,fma,popcnt")
 #endif
 namespace ebcore {
 namespace avx2 {

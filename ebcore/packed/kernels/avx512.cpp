@@ -6,12 +6,13 @@
 
 #define EBCORE_NAME "avx512"
 #define EBCORE_VECTOR "vector_avx512.inl"
+#define EBCORE_COUNT "count_avx512.inl"
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,fma"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,fma,popcnt"))), apply_to = function)
 #else
 #pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,fma")
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,fma,popcnt")
 #endif
 namespace ebcore {
 namespace avx512 {

@@ -1,5 +1,5 @@
 // Binary convolution of packed signs, bit 1 = +1, bit 0 = -1:
-//     acc = base - 2 * popcount(x ^ w)
+//     accumulator = base - 2 * popcount(x ^ w)
 // over the words of a patch. Output channels lie in lanes, a word of the activations is broadcast,
 // a tile of pixels shares each weight load: no horizontal sums.
 //
@@ -8,105 +8,63 @@
 // which depends only on which rows and columns of the kernel stick out (the pixel's row and column
 // class), so padding costs nothing inside the loop.
 //
-// Groups narrower than a word share it (see layout.h): the mask keeps each lane to its own bits.
+// Two forms give the same counts: the plain one here, and the prefix-parity chain (prefix.inl).
+// Groups narrower than a word share it (see layout.h) and take the plain form: the mask keeps each
+// lane to its own bits.
 
-template <int M, bool MASKED>
-FN void binary_tile(const BinaryConvArgs& a, const uint32_t* x, const Block& block, int index,
-                    int64_t pixel, const int32_t* base, const int32_t* column_class) {
-  const int lane = index * kLanes;
-  const int64_t step = int64_t(a.stride) * a.pixel;
-  const uint32_t* w = a.weights + int64_t(index) * a.taps * kLanes;
-  vi total[M][kSub];
-  vu mask[kSub];
-  for (int s = 0; s < kSub; ++s) {
-    if (MASKED) mask[s] = loadu(a.masks + lane + s * V);
-  }
-#pragma GCC unroll 8
-  for (int m = 0; m < M; ++m) {
-#pragma GCC unroll 4
-    for (int s = 0; s < kSub; ++s) total[m][s] = vi{};
-  }
-  for (int first = 0; first < a.taps; first += kChunk) {
-    const int end = a.taps - first < kChunk ? a.taps : first + kChunk;
-    vu sum[M][kSub];
-#pragma GCC unroll 8
-    for (int m = 0; m < M; ++m) {
-#pragma GCC unroll 4
-      for (int s = 0; s < kSub; ++s) sum[m][s] = vu{};
-    }
-#pragma GCC unroll 1
-    for (int t = first; t < end; ++t, w += kLanes) {
-      const uint32_t* at = x + a.offsets[t];
-      vu weight[kSub];
-#pragma GCC unroll 4
-      for (int s = 0; s < kSub; ++s) weight[s] = loadu(w + s * V);
-#pragma GCC unroll 8
-      for (int m = 0; m < M; ++m) {
-        const vu word = set1u(at[m * step]);
-#pragma GCC unroll 4
-        for (int s = 0; s < kSub; ++s) {
-          const vu d = MASKED ? differ_masked(word, weight[s], mask[s]) : differ(word, weight[s]);
-          sum[m][s] = sum[m][s] + count(d);
-        }
-      }
-    }
-#pragma GCC unroll 8
-    for (int m = 0; m < M; ++m) {
-#pragma GCC unroll 4
-      for (int s = 0; s < kSub; ++s) total[m][s] = total[m][s] + widen(sum[m][s]);
-    }
-  }
-  const int64_t classes = int64_t(a.blocks) * kLanes;
-#pragma GCC unroll 8
-  for (int m = 0; m < M; ++m) {
-    const int32_t* own = base + column_class[m] * classes + lane;
-#pragma GCC unroll 4
-    for (int s = 0; s < kSub; ++s) {
-      if (s * V >= block.valid) break;
-      const vi acc = loadi(own + s * V) - total[m][s] - total[m][s];
-      if (a.end.accumulators) keep_accumulators(a.end, acc, pixel + m, block, s * V);
-      const vf y = __builtin_convertvector(acc, vf) * load(a.end.scale + lane + s * V);
-      finish_vector(a.end, y, pixel + m, lane, block, s * V);
-    }
-  }
-}
-
-template <bool MASKED>
+// One row of one block in tiles: 7 and 14 divide the widths of ImageNet's networks, 8 and less the rest.
+template <bool CHAIN, bool MASKED>
 static void binary_row(const BinaryConvArgs& a, int index, int y) {
-  const Block block = a.block[index];
-  const int64_t step = int64_t(a.stride) * a.pixel;
-  const uint32_t* x = a.bits + int64_t(y) * a.stride * a.row + block.input;
-  const int32_t* base =
-      a.base + int64_t(a.row_class[y]) * a.column_classes * a.blocks * kLanes;
-  const int64_t pixel = int64_t(y) * a.out_width;
-  int i = 0;
-#define EBCORE_TILES(M)                                                                        \
-  for (; M <= kTile && i + M <= a.out_width; i += M) {                                         \
-    binary_tile<(M <= kTile ? M : 1), MASKED>(a, x + i * step, block, index, pixel + i, base,  \
-                                              a.column_class + i);                             \
+  const Finish finish = finish_row(a, index, y);
+  const Block& block = a.block[index];
+  const uint32_t* w = a.weights + int64_t(index) * a.taps * kLanes;
+  const Patches patches = CHAIN ? chain_patches(a, block, y) : plain_patches(a, block, y);
+  const uint32_t* masks = MASKED ? a.masks + index * kLanes : nullptr;
+  constexpr int tile = CHAIN || MASKED ? kTile : kPlainTile;
+  alignas(64) Counts counts;
+  for (int start = 0; start < a.out_width; start += kRun) {
+    const int pixels = a.out_width - start < kRun ? a.out_width - start : kRun;
+    fetch_residual(finish, start, pixels);
+    int x = 0;
+#define EBCORE_TILES(M)                                                                      \
+  for (constexpr int N = M <= tile ? M : 1; M <= tile && x + N <= pixels; x += N) {          \
+    vi count[N][kSub];                                                                       \
+    const uint32_t* from = patches.first + (start + x) * patches.step;                       \
+    if (CHAIN) chain_count<N>(a.taps, from, patches, start + x, w, count);                   \
+    else plain_count<N, MASKED>(a, from, patches.step, w, masks, count);                     \
+    _Pragma("GCC unroll 14") for (int m = 0; m < N; ++m) {                                    \
+      _Pragma("GCC unroll 4") for (int s = 0; s < kSub; ++s) {                               \
+        storei(counts[x + m] + s * V, count[m][s]);                                          \
+      }                                                                                      \
+    }                                                                                        \
   }
-  if (a.out_width % 7 == 0) EBCORE_TILES(7)
-  EBCORE_TILES(8)
-  EBCORE_TILES(4)
-  EBCORE_TILES(2)
-  EBCORE_TILES(1)
+    if (pixels % 14 == 0) EBCORE_TILES(14)
+    if (pixels % 7 == 0) EBCORE_TILES(7)
+    EBCORE_TILES(8)
+    EBCORE_TILES(4)
+    EBCORE_TILES(2)
+    EBCORE_TILES(1)
 #undef EBCORE_TILES
+    finish_run(finish, counts, start, pixels);
+  }
 }
 
-template <bool MASKED>
-static void binary_conv_all(const BinaryConvArgs& a) {
-  const int64_t weight_bytes = int64_t(a.blocks) * a.taps * kLanes * 4;
+template <bool CHAIN, bool MASKED>
+static void binary_rows(const BinaryConvArgs& a, Range rows, Range blocks) {
+  const int64_t weight_bytes = int64_t(blocks.last - blocks.first) * a.taps * kLanes * 4;
   if (weight_bytes <= 24 * 1024) {  // all weights stay in L1: walk the image once
-    for (int y = 0; y < a.out_height; ++y) {
-      for (int b = 0; b < a.blocks; ++b) binary_row<MASKED>(a, b, y);
+    for (int y = rows.first; y < rows.last; ++y) {
+      for (int b = blocks.first; b < blocks.last; ++b) binary_row<CHAIN, MASKED>(a, b, y);
     }
   } else {
-    for (int b = 0; b < a.blocks; ++b) {
-      for (int y = 0; y < a.out_height; ++y) binary_row<MASKED>(a, b, y);
+    for (int b = blocks.first; b < blocks.last; ++b) {
+      for (int y = rows.first; y < rows.last; ++y) binary_row<CHAIN, MASKED>(a, b, y);
     }
   }
 }
 
-static void binary_conv(const BinaryConvArgs& a) {
-  a.masks ? binary_conv_all<true>(a) : binary_conv_all<false>(a);
+static void binary_conv(const BinaryConvArgs& a, Range rows, Range blocks) {
+  if (a.prefix) binary_rows<true, false>(a, rows, blocks);
+  else if (a.masks) binary_rows<false, true>(a, rows, blocks);
+  else binary_rows<false, false>(a, rows, blocks);
 }

@@ -1,6 +1,7 @@
 // Runs a Model: one pass over its nodes per sample, all state in a workspace of fixed size.
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <exception>
 #include <thread>
@@ -15,15 +16,23 @@ struct Step {
   const Node& node;
   int index;
   Workspace& work;
-  const EbTrace* trace;
-  int64_t sample;
+  int threads = 1;
+  const EbTrace* trace = nullptr;
+  int64_t sample = 0;
+  bool alone = false;  // the node's neighbours do not run: it packs its own input and no other's
 
   const Value& value(int id) const { return model.values[id]; }
-  float* data(int id) const { return id < 0 ? nullptr : work.arena.data() + value(id).offset; }
+  float* data(int id) const { return id < 0 ? nullptr : work.floats(value(id).offset); }
   const Value& in() const { return value(node.inputs[0]); }
   const Value& out() const { return value(index + 1); }
   const float* x() const { return data(node.inputs[0]); }
   float* y() const { return data(index + 1); }
+
+  template <typename Body>
+  void parallel(int count, const Body& body) const {
+    if (threads == 1) body(Range{0, count});
+    else work.team.parallel(threads, count, body);
+  }
 
   void dense(const Dense& d, const float* input, float* output) const {
     RealConvArgs a{};
@@ -32,9 +41,9 @@ struct Step {
     a.taps = d.weights.taps, a.offsets = d.weights.offsets.data();
     a.blocks = int(d.weights.blocks.size()), a.block = d.weights.blocks.data();
     a.weights = d.weights.weights.data();
-    a.end.shift = d.bias.data(), a.end.slope = d.slope.data();
-    a.end.out = output, a.end.channels = d.outputs;
-    model.kernels->real_conv(a);
+    a.bias = d.bias.data(), a.slope = d.slope.data();
+    a.out = output, a.channels = d.outputs;
+    model.kernels->real_conv(a, {0, 1});
   }
 
   const float* zero_padded(const ConvShape& s) const {
@@ -53,51 +62,72 @@ struct Step {
     return to;
   }
 
-  template <typename Args>
-  void set_image(Args& a, const ConvShape& s, int pixel) const {
-    a.pixel = pixel;
-    a.row = int64_t(s.width + 2 * s.padding) * pixel;
-    a.stride = s.stride;
-    a.out_height = s.flat() ? 1 : s.out_height;
-    a.out_width = s.flat() ? s.out_height * s.out_width : s.out_width;
-  }
-
   void conv() const {
     const ConvShape& s = node.shape;
     RealConvArgs a{};
-    set_image(a, s, s.in_channels);
+    a.pixel = s.in_channels;
+    a.row = int64_t(s.width + 2 * s.padding) * a.pixel;
+    a.stride = s.stride;
+    // Pixels independent of their neighbours: one long row has no tails.
+    const bool flat = s.flat() && threads == 1;
+    a.out_height = flat ? 1 : s.out_height;
+    a.out_width = flat ? s.out_height * s.out_width : s.out_width;
     a.x = zero_padded(s);
     a.taps = node.real.taps, a.offsets = node.real.offsets.data();
     a.blocks = int(node.real.blocks.size()), a.block = node.real.blocks.data();
     a.weights = node.real.weights.data();
-    a.end.shift = node.shift.data(), a.end.slope = node.slope.data(), a.end.act = node.attrs[4];
-    a.end.out = y(), a.end.channels = s.out_channels;
-    model.kernels->real_conv(a);
+    a.bias = node.shift.data(), a.slope = node.slope.data(), a.act = node.attrs[4];
+    a.out = y(), a.channels = s.out_channels;
+    parallel(a.out_height, [&](Range rows) { model.kernels->real_conv(a, rows); });
   }
 
-  // Signs of the (normalised) input as bits; its channel means are left in work.sums.
+  // Where the input of a binary convolution is packed; its border is made zero.
+  SignTarget packed_input(const Node& conv) const {
+    const ConvShape& s = conv.shape;
+    const int pixel = conv.binary.packing.groups * conv.binary.packing.words, p = s.padding;
+    const int64_t row = int64_t(s.width + 2 * p) * pixel, side = int64_t(p) * pixel;
+    uint32_t* bits = work.words(conv.bits);
+    std::fill(bits, bits + row * p, 0u);
+    for (int64_t y = 0; y < s.height && p > 0; ++y) {
+      uint32_t* line = bits + (y + p) * row;
+      std::fill(line, line + side, 0u);
+      std::fill(line + row - side, line + row, 0u);
+    }
+    std::fill(bits + (s.height + p) * row, bits + (s.height + 2 * p) * row, 0u);
+    SignTarget t{};
+    t.scale = conv.in_scale.data(), t.shift = conv.in_shift.data();
+    t.bits = bits + p * row + side, t.row = row, t.pixel = pixel;
+    t.sums = work.floats(conv.bits + conv.binary.packed_words);
+    return t;
+  }
+
   void pack() const {
     const ConvShape& s = node.shape;
     const Packing& p = node.binary.packing;
     SignPackArgs a{};
     a.x = x();
-    a.scale = node.in_scale.empty() ? nullptr : node.in_scale.data();
-    a.shift = node.in_shift.empty() ? nullptr : node.in_shift.data();
-    a.height = s.height, a.width = s.width, a.channels = s.in_channels, a.padding = s.padding;
+    a.width = s.width, a.channels = s.in_channels;
     a.pack_groups = p.groups, a.pack_channels = p.channels, a.pack_words = p.words;
-    a.bits = work.bits.data(), a.sums = work.sums.data();
-    model.kernels->sign_pack(a);
+    a.to = packed_input(node);
+    parallel(s.height, [&](Range rows) { model.kernels->sign_pack(a, rows); });
+  }
+
+  // The channel means of the packed input's real values.
+  void pool_input() const {
+    const ConvShape& s = node.shape;
+    const float* sums = work.floats(node.bits + node.binary.packed_words);
+    model.kernels->mean(sums, s.height, s.in_channels, float(s.height * s.width),
+                        work.pooled.data());
     for (int c = 0; c < s.in_channels; ++c) {
-      if (std::isnan(a.sums[c])) refuse_nan(c);
-      a.sums[c] /= float(s.height * s.width);
+      if (std::isnan(work.pooled[c])) refuse_nan(c);
     }
   }
 
   // A NaN sum may also come from opposite infinities, whose signs are well defined.
   void refuse_nan(int channel) const {
     for (int64_t p = 0; p < in().pixels(); ++p) {
-      float v = x()[p * in().channels + channel];
-      if (!node.in_scale.empty()) v = v * node.in_scale[channel] + node.in_shift[channel];
+      const float value = x()[p * in().channels + channel];
+      const float v = value * node.in_scale[channel] + node.in_shift[channel];
       if (std::isnan(v)) throw Failure(index, "meets NaN before its sign");
     }
     if (node.has_gate || node.has_se) throw Failure(index, "meets NaN in its pooled input");
@@ -107,7 +137,7 @@ struct Step {
   int choose_expert() const {
     if (!node.has_gate) return 0;
     float* logits = work.lanes.data();
-    dense(node.gate, work.sums.data(), logits);
+    dense(node.gate, work.pooled.data(), logits);
     int best = 0;
     for (int e = 0; e < node.gate.outputs; ++e) {
       if (std::isnan(logits[e])) throw Failure(index, "meets NaN in its gate");
@@ -122,7 +152,7 @@ struct Step {
     float* hidden = work.lanes.data();
     float* factors = hidden + model.channels;
     float* scale = factors + model.channels;
-    dense(node.se_reduce, work.sums.data(), hidden);
+    dense(node.se_reduce, work.pooled.data(), hidden);
     for (int i = 0; i < node.se_reduce.outputs; ++i) hidden[i] = std::max(hidden[i], 0.0f);
     dense(node.se_expand, hidden, factors);
     std::copy(node.scale.begin(), node.scale.end(), scale);
@@ -136,28 +166,56 @@ struct Step {
   }
 
   void binary_conv() const {
+    if (alone || !node.packed) pack();
+    pool_input();
+    const int expert = choose_expert();
+    BinaryConvArgs a = binary_args(expert);
+    set_epilogue(a, output_scale(), expert);
+    if (!alone && node.packs_for >= 0) a.end.next = packed_input(model.nodes[node.packs_for]);
+    if (trace) work.accumulators.resize(out().floats());
+    a.end.accumulators = trace ? work.accumulators.data() : nullptr;
+    convolve(a);
+    if (trace) keep_trace(expert);
+  }
+
+  BinaryConvArgs binary_args(int expert) const {
     const ConvShape& s = node.shape;
     const BinaryWeights& w = node.binary;
-    pack();
-    const int expert = choose_expert();
     BinaryConvArgs a{};
-    set_image(a, s, w.packing.groups * w.packing.words);
-    a.bits = work.bits.data();
+    a.bits = work.words(node.bits);
+    a.pixel = w.packing.groups * w.packing.words;
+    a.height = s.height + 2 * s.padding, a.width = s.width + 2 * s.padding;
+    a.row = int64_t(a.width) * a.pixel;
+    a.out_height = s.out_height, a.out_width = s.out_width;
+    a.stride = s.stride, a.kernel = s.kernel;
+    a.pack_groups = w.packing.groups, a.pack_words = w.packing.words;
     a.taps = w.taps, a.offsets = w.offsets.data();
     a.blocks = int(w.blocks.size()), a.block = w.blocks.data();
     a.masks = w.masks.empty() ? nullptr : w.masks.data();
     a.weights = w.weights.data() + expert * w.weights_per_expert();
-    a.base = w.base.data() + expert * w.base_per_expert();
-    a.column_classes = w.column_classes;
-    a.row_class = w.row_class.data(), a.column_class = w.column_class.data();
-    a.end.scale = output_scale(), a.end.shift = node.shift.data(), a.end.slope = node.slope.data();
-    a.end.act = node.attrs[4];
+    a.row_base = w.row_base.data(), a.column_base = w.column_base.data();
+    a.prefix = w.chain ? work.prefix.data() : nullptr, a.parity = work.parity.data();
+    return a;
+  }
+
+  void set_epilogue(BinaryConvArgs& a, const float* scale, int expert) const {
+    const BinaryWeights& w = node.binary;
+    a.end.base = w.base.data() + expert * w.base_per_expert();
+    a.end.scale = scale, a.end.shift = node.shift.data();
+    a.end.slope = node.slope.data(), a.end.act = node.attrs[4];
     a.end.residual = data(node.inputs[1]);
-    a.end.out = y(), a.end.channels = s.out_channels;
-    if (trace) work.accumulators.resize(out().floats());
-    a.end.accumulators = trace ? work.accumulators.data() : nullptr;
-    model.kernels->binary_conv(a);
-    if (trace) keep_trace(expert);
+    a.end.out = y(), a.end.channels = node.shape.out_channels;
+  }
+
+  void convolve(const BinaryConvArgs& a) const {
+    const Kernels& k = *model.kernels;
+    const Range rows{0, a.out_height}, blocks{0, a.blocks};
+    if (a.prefix) parallel(a.out_height, [&](Range r) { k.prefix(a, r); });
+    if (a.blocks >= 4 * threads && a.out_height < 16 * threads) {
+      parallel(a.blocks, [&](Range b) { k.binary_conv(a, rows, b); });
+    } else {
+      parallel(a.out_height, [&](Range r) { k.binary_conv(a, r, blocks); });
+    }
   }
 
   void keep_trace(int expert) const {
@@ -180,7 +238,8 @@ struct Step {
       const int word = c / p.channels * p.words + at / 32;
       for (int row = 0; row < s.height; ++row) {
         const uint32_t* from =
-            &work.bits[(int64_t(row + s.padding) * (s.width + 2 * s.padding) + s.padding) * pixel];
+            work.words(node.bits) +
+            (int64_t(row + s.padding) * (s.width + 2 * s.padding) + s.padding) * pixel;
         for (int column = 0; column < s.width; ++column) {
           *to++ = from[column * pixel + word] >> (at % 32) & 1;
         }
@@ -195,7 +254,7 @@ struct Step {
     a.out_height = out().height, a.out_width = out().width;
     a.kernel = node.attrs[0], a.stride = node.attrs[1], a.padding = node.attrs[2];
     a.max = node.attrs[3], a.include_pad = node.attrs[5];
-    model.kernels->pool(a);
+    parallel(a.out_height, [&](Range rows) { model.kernels->pool(a, rows); });
   }
 
   void concat() const {
@@ -222,7 +281,7 @@ struct Step {
       case kAdd: return k.add(x(), data(node.inputs[1]), in().floats(), y());
       case kConcat: return concat();
       case kPool: return pool();
-      case kGlobalPool: return k.mean(x(), pixels, channels, y());
+      case kGlobalPool: return k.mean(x(), pixels, channels, float(pixels), y());
       case kLinear: return dense(node.dense, x(), y());
     }
   }
@@ -259,8 +318,10 @@ struct Lease {
     }
     if (work) return;
     work = std::make_unique<Workspace>();
-    work->arena.resize(m.arena), work->padded.resize(m.padded), work->bits.resize(m.bits);
-    work->sums.resize(m.channels), work->lanes.resize(3 * m.channels);
+    work->arena.reset(m.arena);
+    work->padded.resize(m.padded), work->pooled.resize(m.channels);
+    work->lanes.resize(3 * m.channels);
+    work->prefix.resize(m.prefix), work->parity.resize(m.parity);
   }
   ~Lease() {
     const std::lock_guard<std::mutex> hold(model.lock);
@@ -294,24 +355,20 @@ void for_samples(int64_t batch, int threads, Body body) {
 
 }  // namespace
 
-void run_node(const Model& model, int index, Workspace& work, const EbTrace* trace,
-              int64_t sample) {
-  Step{model, model.nodes[index], index, work, trace, sample}.run();
-}
-
 void run(Model& model, const float* x, int64_t batch, float* out, int threads,
          const EbTrace* traces) {
   const Value &first = model.values.front(), &last = model.values.back();
   refuse_nan(x, batch * first.floats());
-  for_samples(batch, threads, [&](int64_t i) {
+  const int inside = batch >= threads ? 1 : threads;  // threads that share one image
+  for_samples(batch, inside > 1 ? 1 : threads, [&](int64_t i) {
     const Lease lease(model);
-    float* arena = lease.work->arena.data();
-    to_nhwc(first, x + i * first.floats(), arena + first.offset);
+    Workspace& work = *lease.work;
+    to_nhwc(first, x + i * first.floats(), work.floats(first.offset));
     for (int n = 0; n < int(model.nodes.size()); ++n) {
       const bool traced = traces && model.nodes[n].op == kBinaryConv;
-      run_node(model, n, *lease.work, traced ? traces + n : nullptr, i);
+      Step{model, model.nodes[n], n, work, inside, traced ? traces + n : nullptr, i}.run();
     }
-    to_nchw(last, arena + last.offset, out + i * last.floats());
+    to_nchw(last, work.floats(last.offset), out + i * last.floats());
   });
 }
 
@@ -321,12 +378,37 @@ void run_single(Model& model, int index, const float* first, const float* second
   const Value &a = model.values[node.inputs[0]], &y = model.values[index + 1];
   const Value* b = node.inputs[1] < 0 ? nullptr : &model.values[node.inputs[1]];
   const Lease lease(model);
-  float* arena = lease.work->arena.data();
+  Workspace& work = *lease.work;
+  const bool traced = trace && node.op == kBinaryConv;
   for (int64_t i = 0; i < batch; ++i) {
-    to_nhwc(a, first + i * a.floats(), arena + a.offset);
-    if (b) to_nhwc(*b, second + i * b->floats(), arena + b->offset);
-    run_node(model, index, *lease.work, node.op == kBinaryConv ? trace : nullptr, i);
-    to_nchw(y, arena + y.offset, out + i * y.floats());
+    to_nhwc(a, first + i * a.floats(), work.floats(a.offset));
+    if (b) to_nhwc(*b, second + i * b->floats(), work.floats(b->offset));
+    Step{model, node, index, work, 1, traced ? trace : nullptr, i, true}.run();
+    to_nchw(y, work.floats(y.offset), out + i * y.floats());
+  }
+}
+
+void time_node(Model& model, int index, Part part, const float* x, int threads, int repeats,
+               int inner, double* seconds) {
+  const Value& first = model.values.front();
+  const Lease lease(model);
+  Workspace& work = *lease.work;
+  to_nhwc(first, x, work.floats(first.offset));
+  for (int n = 0; n < index; ++n) Step{model, model.nodes[n], n, work, threads}.run();
+  const Node& node = model.nodes[index];
+  const Step step{model, node, index, work, threads, nullptr, 0, part == kEndToEnd};
+  step.run();
+  BinaryConvArgs a{};
+  if (part == kKernel) {
+    a = step.binary_args(0);
+    step.set_epilogue(a, node.scale.data(), 0);
+    a.end.act = kNone, a.end.residual = nullptr;
+  }
+  for (int r = 0; r < repeats; ++r) {
+    const auto begin = std::chrono::steady_clock::now();
+    for (int i = 0; i < inner; ++i) part == kKernel ? step.convolve(a) : step.run();
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+    seconds[r] = took.count() / inner;
   }
 }
 

@@ -10,6 +10,7 @@ namespace {
 constexpr int64_t kMaxSide = 1 << 14, kMaxChannels = 1 << 16, kMaxKernel = 64, kMaxExperts = 1024;
 constexpr int64_t kMaxElements = int64_t(1) << 28;  // of any one array: 1 GiB of fp32
 constexpr int64_t kMaxTotal = 2 * kMaxElements;     // of all weights in kernel layout
+constexpr int64_t kMaxReduction = 1 << 23;  // fp32 holds twice that many exactly
 constexpr int kMaxNodes = 4096;
 
 struct Builder {
@@ -62,9 +63,9 @@ struct Builder {
     return t ? static_cast<const float*>(t->data) : nullptr;
   }
 
-  std::vector<float> vector(const EbNode& n, int slot, int64_t size) const {
+  Aligned<float> vector(const EbNode& n, int slot, int64_t size) const {
     const float* data = floats(n, slot, {size}, true);
-    return std::vector<float>(data, data + size);
+    return Aligned<float>(data, data + size);
   }
 
   int attr(const EbNode& n, int slot, int64_t low, int64_t high) const {
@@ -172,13 +173,16 @@ struct Builder {
     const int64_t rows = std::min<int64_t>(s.out_height, 2 * k + 2);
     const int64_t columns = std::min<int64_t>(s.out_width, 2 * k + 2);
     reserve({experts, rows, columns, blocks, kLanes});
-    elements({in, k, k});  // the largest accumulator
-    model.bits = std::max(model.bits, elements({s.height + 2 * s.padding, s.width + 2 * s.padding,
-                                                p.groups * p.words}));
+    require(s.in_group() * k * k < kMaxReduction, "sums too many products");
+    // Input bits with the row sums beside them, and the running XORs of every output row.
+    elements({s.height + 2 * s.padding, s.width + 2 * s.padding, p.groups * p.words + in});
+    elements({s.out_height, p.groups, s.width + 2 * s.padding + 1, k * p.words});
+    elements({rows, columns, blocks, kLanes});
     const float* scale = floats(n, 1, {o}, true);
     const float* shift = floats(n, 2, {o}, false);
     const bool affine = n.tensors[3] != -1;
     require(affine == (n.tensors[4] != -1), "has half of a BN");
+    node.in_scale.assign(in, 1.0f), node.in_shift.assign(in, 0.0f);
     if (affine) node.in_scale = vector(n, 3, in), node.in_shift = vector(n, 4, in);
     const float* slope = floats(n, 5, {o}, attr(n, 4, kNone, kPrelu) == kPrelu);
     node.has_gate = n.tensors[6] != -1;
@@ -191,7 +195,13 @@ struct Builder {
       node.se_expand = dense(n, 9, -1, hidden, o);
       model.channels = std::max(model.channels, hidden);
     }
-    node.binary = binary_weights(s, experts, static_cast<const uint8_t*>(bits->data));
+    node.binary = binary_weights(s, experts, static_cast<const uint8_t*>(bits->data),
+                                 model.kernels->chain_taps);
+    const BinaryWeights& w = node.binary;
+    const int64_t lines = w.chain ? int64_t(s.out_height) * p.groups : 0;
+    const int64_t width = s.width + 2 * s.padding;
+    model.prefix = std::max(model.prefix, lines * (width * k * p.words + 1));
+    model.parity = std::max(model.parity, lines * width);
     node.scale = lane_order(node.binary.blocks, scale, 0);
     node.shift = lane_order(node.binary.blocks, shift, 0);
     node.slope = lane_order(node.binary.blocks, slope, 0);
@@ -249,34 +259,91 @@ struct Builder {
   }
 };
 
-// First place in the arena where a value overlaps none that lives at the same time.
-void place_values(Model& m) {
-  const int count = int(m.values.size());
-  std::vector<int> last(count);
-  for (int v = 0; v < count; ++v) last[v] = v;  // value v is made by node v - 1
-  for (int n = 0; n + 1 < count; ++n) {
-    for (const int v : m.nodes[n].inputs) {
-      if (v >= 0) last[v] = n + 1;
+// A binary convolution packs the input of the next one where bits and channels line up.
+void fuse_packing(Model& m) {
+  for (size_t n = 0; n < m.nodes.size(); ++n) {
+    Node& maker = m.nodes[n];
+    if (maker.op != kBinaryConv) continue;
+    const auto reader = std::find_if(m.nodes.begin() + n + 1, m.nodes.end(), [&](const Node& r) {
+      return r.op == kBinaryConv && r.inputs[0] == int(n) + 1;
+    });
+    if (reader == m.nodes.end()) continue;
+    const Packing& p = reader->binary.packing;
+    const bool in_order = p.channels % 32 == 0;
+    const auto& blocks = maker.binary.blocks;
+    if (in_order && std::all_of(blocks.begin(), blocks.end(), [](const Block& b) {
+          return b.valid == kLanes && b.output % kLanes == 0;
+        })) {
+      maker.packs_for = int(reader - m.nodes.begin());
+      reader->packed = true;
     }
   }
-  last[count - 1] = count;
-  std::vector<int> alive;
-  for (int v = 0; v < count; ++v) {
-    alive.erase(std::remove_if(alive.begin(), alive.end(), [&](int a) { return last[a] < v; }),
+}
+
+// A piece of the arena, alive from the run of node `first` to that of node `last`.
+struct Piece {
+  int64_t words, *offset;
+  int first, last;
+  int over = -1;  // a piece that ends where this one starts and whose place it may take
+};
+
+// First place in the arena where a piece overlaps none that lives at the same time.
+void place(Model& m, std::vector<Piece>& pieces) {
+  const auto padded = [](int64_t words) { return (words + kLanes - 1) / kLanes * kLanes; };
+  std::vector<int> order(pieces.size()), alive;
+  for (size_t i = 0; i < order.size(); ++i) order[i] = int(i);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int a, int b) { return pieces[a].first < pieces[b].first; });
+  for (const int i : order) {
+    Piece& piece = pieces[i];
+    alive.erase(std::remove_if(alive.begin(), alive.end(),
+                               [&](int a) { return pieces[a].last < piece.first; }),
                 alive.end());
-    std::sort(alive.begin(), alive.end(),
-              [&](int a, int b) { return m.values[a].offset < m.values[b].offset; });
-    int64_t at = 0;
-    const int64_t size = (m.values[v].floats() + kLanes - 1) / kLanes * kLanes;
-    for (const int a : alive) {
-      if (m.values[a].offset - at >= size) break;
-      at = std::max(at, m.values[a].offset + (m.values[a].floats() + kLanes - 1) / kLanes * kLanes);
+    const auto old = std::find(alive.begin(), alive.end(), piece.over);
+    if (piece.over >= 0 && old != alive.end()) {
+      *piece.offset = *pieces[piece.over].offset;
+      *old = i;
+      continue;
     }
-    m.values[v].offset = at;
+    std::sort(alive.begin(), alive.end(),
+              [&](int a, int b) { return *pieces[a].offset < *pieces[b].offset; });
+    int64_t at = 0;
+    const int64_t size = padded(piece.words);
+    for (const int a : alive) {
+      if (*pieces[a].offset - at >= size) break;
+      at = std::max(at, *pieces[a].offset + padded(pieces[a].words));
+    }
+    *piece.offset = at;
     m.arena = std::max(m.arena, at + size);
-    alive.push_back(v);
+    alive.push_back(i);
   }
   if (m.arena > kMaxElements) throw Failure(-1, "needs too much memory");
+}
+
+// Values and packed inputs. A sum takes the place of a residual that nobody reads any more.
+void plan_memory(Model& m) {
+  const int count = int(m.values.size());
+  std::vector<Piece> pieces;
+  for (int v = 0; v < count; ++v) {  // value v is made by node v - 1
+    pieces.push_back({m.values[v].floats(), &m.values[v].offset, v - 1, v - 1});
+  }
+  pieces[count - 1].last = count;
+  for (int n = 0; n + 1 < count; ++n) {
+    for (const int v : m.nodes[n].inputs) {
+      if (v >= 0) pieces[v].last = std::max(pieces[v].last, n);
+    }
+  }
+  for (int n = 0; n + 1 < count; ++n) {
+    Node& node = m.nodes[n];
+    if (node.op != kBinaryConv) continue;
+    if (node.inputs[1] >= 0 && pieces[node.inputs[1]].last == n) {
+      pieces[n + 1].over = node.inputs[1];
+    }
+    const ConvShape& s = node.shape;
+    const int64_t words = node.binary.packed_words + int64_t(s.height) * s.in_channels;
+    pieces.push_back({words, &node.bits, node.packed ? node.inputs[0] - 1 : n, n});
+  }
+  place(m, pieces);
 }
 
 }  // namespace
@@ -304,7 +371,8 @@ std::unique_ptr<Model> build(const EbTensor* tensors, int tensor_count, const Eb
     model->nodes.push_back(std::move(node));
   }
   b.index = -1;
-  place_values(*model);
+  fuse_packing(*model);
+  plan_memory(*model);
   return model;
 }
 

@@ -9,6 +9,7 @@
 
 #include "api.h"
 #include "layout.h"
+#include "team.h"
 
 namespace ebcore {
 
@@ -28,7 +29,7 @@ struct Value {
 struct Dense {  // a fully connected layer: a 1x1 convolution of one pixel
   int outputs = 0;
   RealWeights weights;
-  std::vector<float> bias, slope;  // in lane order
+  Aligned<float> bias, slope;  // in lane order
 };
 
 struct Node {
@@ -38,23 +39,47 @@ struct Node {
   ConvShape shape;  // convolutions
   BinaryWeights binary;
   RealWeights real;
-  std::vector<float> scale, shift, slope;  // per output channel, in lane order for convolutions
-  std::vector<float> in_scale, in_shift;   // the BN before the sign; empty: none
+  Aligned<float> scale, shift, slope;  // per output channel, in lane order for convolutions
+  Aligned<float> in_scale, in_shift;   // the BN before the sign
+  int64_t bits = 0;     // binary convolutions: place of their packed input in the arena, in words
+  int packs_for = -1;   // the node whose input this one's epilogue packs
+  bool packed = false;  // its own input is packed by the node that makes it
   Dense dense, gate, se_reduce, se_expand;
   bool has_gate = false, has_se = false;
 };
 
+// 64-byte aligned words, each a float or bits.
+class Arena {
+ public:
+  void reset(int64_t words) {
+    memory_ = std::make_unique<char[]>(words * 4 + 64);
+    const auto address = reinterpret_cast<uintptr_t>(memory_.get());
+    start_ = memory_.get() + (64 - address % 64) % 64;
+  }
+  char* at(int64_t word) const { return start_ + word * 4; }
+
+ private:
+  std::unique_ptr<char[]> memory_;
+  char* start_ = nullptr;
+};
+
 struct Workspace {
-  std::vector<float> arena, padded, sums, lanes;
-  std::vector<uint32_t> bits;
+  Arena arena;
+  Aligned<float> padded, pooled, lanes;
+  std::vector<uint32_t> prefix;  // running XORs and their parities, see prefix.inl
+  std::vector<int32_t> parity;
   std::vector<int32_t> accumulators;
+  Team team;
+  float* floats(int64_t offset) const { return reinterpret_cast<float*>(arena.at(offset)); }
+  uint32_t* words(int64_t offset) const { return reinterpret_cast<uint32_t*>(arena.at(offset)); }
 };
 
 struct Model {
   const Kernels* kernels;
   std::vector<Value> values;  // 0 is the input, i + 1 the output of node i
   std::vector<Node> nodes;
-  int64_t arena = 0, padded = 0, bits = 0, channels = 0;  // sizes a workspace needs
+  int64_t arena = 0, padded = 0, channels = 0;  // sizes a workspace needs
+  int64_t prefix = 0, parity = 0;
   std::mutex lock;
   std::vector<std::unique_ptr<Workspace>> idle;  // one per concurrent run, kept for the next
 };
@@ -63,10 +88,6 @@ struct Model {
 std::unique_ptr<Model> build(const EbTensor* tensors, int tensor_count, const EbNode* nodes,
                              int node_count, const int32_t* shape, const Kernels* kernels);
 
-// Runs node `index` on the values in `workspace`; `trace` (of sample `sample`) may be null.
-void run_node(const Model& model, int index, Workspace& workspace, const EbTrace* trace,
-              int64_t sample);
-
 // Images [B, C, H, W] -> the last value, [B, ...] in NCHW order; `traces` is null or one per node.
 void run(Model& model, const float* x, int64_t batch, float* out, int threads,
          const EbTrace* traces);
@@ -74,5 +95,14 @@ void run(Model& model, const float* x, int64_t batch, float* out, int threads,
 // One node on given inputs (`second` may be null), for checking it alone.
 void run_single(Model& model, int index, const float* first, const float* second, int64_t batch,
                 float* out, const EbTrace* trace);
+
+// What of a binary convolution is timed: packed bits to real values with nothing else; the node as it
+// runs in its network; real values to real values.
+enum Part : int32_t { kKernel = 0, kInNetwork = 1, kEndToEnd = 2 };
+
+// Runs the network up to node `index` on one image, then times that node: `repeats` means, in
+// seconds, over `inner` runs.
+void time_node(Model& model, int index, Part part, const float* x, int threads, int repeats,
+               int inner, double* seconds);
 
 }  // namespace ebcore

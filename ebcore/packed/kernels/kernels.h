@@ -8,51 +8,69 @@ namespace ebcore {
 
 constexpr int kLanes = 16;  // output channels side by side in every weight layout
 
+// Rows [first, last) of an image: what one thread does.
+struct Range {
+  int first, last;
+};
+
+// Signs of a padded image as bits, see layout.h; the border words are 0.
+struct SignTarget {
+  const float* scale;  // per channel: bit = 1 where scale * x + shift >= 0
+  const float* shift;
+  uint32_t* bits;  // of the image's first pixel, past the border
+  int64_t row;     // words from one row to the next
+  int pixel;       // words per pixel
+  float* sums;     // [H][C], of scale * x + shift over each row's pixels
+};
+
 // Activations are NHWC fp32. See sign_pack.inl.
 struct SignPackArgs {
   const float* x;  // [H][W][C]
-  const float* scale;
-  const float* shift;  // per channel; both null: x itself is signed
-  int height, width, channels, padding;
+  int width, channels;
   int pack_groups, pack_channels, pack_words;  // see layout.h
-  uint32_t* bits;  // [H + 2P][W + 2P][pack_groups * pack_words]
-  float* sums;     // [C], of scale * x + shift over the pixels
+  SignTarget to;
 };
 
-// What follows an accumulator: y = act(acc * scale + shift) + residual, all per output channel.
+// What follows a binary convolution, all per output channel:
+//     y = act((base - 2 * count) * scale + shift) + residual, and the next layer's signs of y.
 struct Epilogue {
-  const float* scale;  // the three are in lane order, padded to whole blocks
+  const float* base;   // [row classes][column classes][blocks][16]
+  const float* scale;  // scale, shift, slope: in lane order, padded to whole blocks
   const float* shift;
   const float* slope;
   int act;
   const float* residual;  // [OH][OW][O] or null
   float* out;             // [OH][OW][O]
-  int32_t* accumulators;  // [OH][OW][O] or null
   int channels;           // O
+  int32_t* accumulators;  // [OH][OW][O] or null
+  SignTarget next;        // bits null: the next layer packs for itself
 };
 
 struct Block {  // 16 lanes of output channels
-  int input;    // offset of their group within an input pixel (words or floats)
-  int output;   // first output channel
-  int valid;    // lanes in use
+  int group;   // pack group they read
+  int input;   // offset of that group within an input pixel (words or floats)
+  int output;  // first output channel
+  int valid;   // lanes in use
 };
 
-// See binary_conv.inl.
+// See binary_conv.inl and prefix.inl.
 struct BinaryConvArgs {
-  const uint32_t* bits;  // padded, as sign_pack leaves it
+  const uint32_t* bits;  // padded, with its border
   int64_t row;           // words per padded row
   int pixel;             // words per pixel
-  int out_height, out_width, stride;
-  int taps;              // words of one patch of one pack group
+  int height, width;     // of the padded image
+  int out_height, out_width, stride, kernel;
+  int pack_groups, pack_words;
+  int taps;                // words of one patch of one pack group
   const int32_t* offsets;  // [taps], from the patch's first word
   int blocks;
   const Block* block;
   const uint32_t* masks;    // [blocks][16], or null: all ones
   const uint32_t* weights;  // [blocks][taps][16]
-  const int32_t* base;      // [row classes][column classes][blocks][16]
-  int column_classes;
-  const int32_t* row_class;
-  const int32_t* column_class;
+  const int32_t* row_base;     // where the base of an output row's
+  const int32_t* column_base;  // and of an output column's class starts
+  uint32_t* prefix;  // running XORs, null: the plain form
+  int32_t* parity;
   Epilogue end;
 };
 
@@ -67,7 +85,11 @@ struct RealConvArgs {
   int blocks;
   const Block* block;
   const float* weights;  // [blocks][taps][16]
-  Epilogue end;          // scale and accumulators unused
+  const float* bias;     // in lane order, as slope
+  const float* slope;
+  int act;
+  float* out;  // [OH][OW][O]
+  int channels;
 };
 
 struct PoolArgs {
@@ -77,23 +99,34 @@ struct PoolArgs {
   float* out;
 };
 
+// A loop at the speed of the arithmetic alone, see limits.inl.
+struct Limit {
+  const char* name;
+  double macs;  // multiply-accumulates of one call
+  void (*run)();
+};
+
 struct Kernels {
   const char* name;
-  void (*sign_pack)(const SignPackArgs&);
-  void (*binary_conv)(const BinaryConvArgs&);
-  void (*real_conv)(const RealConvArgs&);
-  void (*pool)(const PoolArgs&);
-  void (*mean)(const float* x, int64_t pixels, int channels, float* out);
+  int chain_taps;  // from so many words per patch on the prefix-parity chain wins; 0: never
+  void (*sign_pack)(const SignPackArgs&, Range rows);
+  void (*prefix)(const BinaryConvArgs&, Range rows);
+  void (*binary_conv)(const BinaryConvArgs&, Range rows, Range blocks);
+  void (*real_conv)(const RealConvArgs&, Range rows);
+  void (*pool)(const PoolArgs&, Range rows);
+  void (*mean)(const float* x, int64_t rows, int channels, float divisor, float* out);
   void (*affine)(const float* x, const float* scale, const float* shift, int64_t pixels,
                  int channels, float* out);
   void (*activate)(const float* x, int act, const float* slope, int64_t pixels, int channels,
                    float* out);
   void (*add)(const float* a, const float* b, int64_t count, float* out);
+  const Limit* limits;  // ends with a null name
 };
 
 // Null where the compiler's target or this CPU lacks the set.
 const Kernels* portable_kernels();
 const Kernels* avx2_kernels();
 const Kernels* avx512_kernels();
+const Kernels* neon_kernels();
 
 }  // namespace ebcore

@@ -12,7 +12,7 @@ std::vector<Block> make_blocks(int groups, int input_step, int outputs) {
   std::vector<Block> blocks;
   for (int group = 0; group < groups; ++group) {
     for (int first = 0; first < outputs; first += kLanes) {
-      blocks.push_back({group * input_step, group * outputs + first,
+      blocks.push_back({group, group * input_step, group * outputs + first,
                         std::min(kLanes, outputs - first)});
     }
   }
@@ -46,7 +46,8 @@ Packing packing(const ConvShape& s) {
   return {s.groups / merged, channels, (channels + 31) / 32, merged};
 }
 
-BinaryWeights binary_weights(const ConvShape& s, int experts, const uint8_t* bits) {
+BinaryWeights binary_weights(const ConvShape& s, int experts, const uint8_t* bits,
+                             int chain_taps) {
   BinaryWeights r;
   r.packing = packing(s);
   r.experts = experts;
@@ -54,6 +55,8 @@ BinaryWeights binary_weights(const ConvShape& s, int experts, const uint8_t* bit
   const int k = s.kernel, in = s.in_group(), pixel = p.groups * p.words;
   r.blocks = make_blocks(p.groups, p.words, p.merged * s.out_group());
   r.taps = k * k * p.words;
+  r.chain = chain_taps > 0 && r.taps >= chain_taps && p.merged == 1;
+  r.packed_words = int64_t(s.height + 2 * s.padding) * (s.width + 2 * s.padding) * pixel;
   for (int ky = 0; ky < k; ++ky) {
     for (int kx = 0; kx < k; ++kx) {
       for (int w = 0; w < p.words; ++w) {
@@ -61,11 +64,13 @@ BinaryWeights binary_weights(const ConvShape& s, int experts, const uint8_t* bit
       }
     }
   }
-  const auto rows = classify(s.height, s.out_height, s, r.row_class);
-  const auto columns = classify(s.width, s.out_width, s, r.column_class);
-  if (s.flat()) r.column_class.assign(size_t(s.out_height) * s.out_width, 0);
+  const auto rows = classify(s.height, s.out_height, s, r.row_base);
+  const auto columns = classify(s.width, s.out_width, s, r.column_base);
   r.row_classes = int(rows.size());
   r.column_classes = int(columns.size());
+  const int lanes = int(r.blocks.size()) * kLanes;
+  for (int32_t& row : r.row_base) row *= r.column_classes * lanes;
+  for (int32_t& column : r.column_base) column *= lanes;
   r.weights.assign(r.weights_per_expert() * experts, 0);
   r.base.assign(r.base_per_expert() * experts, 0);
   if (p.merged > 1) r.masks.assign(r.blocks.size() * kLanes, 0);
@@ -84,11 +89,13 @@ BinaryWeights binary_weights(const ConvShape& s, int experts, const uint8_t* bit
           const int bit = shift + c;
           for (int t = 0; t < k * k; ++t) {
             const int one = sign_at(bits, source + int64_t(c) * k * k + t);
-            w[int64_t(t * p.words + bit / 32) * kLanes] |= uint32_t(one) << (bit % 32);
+            const int place = r.chain ? t % k * k + t / k : t;  // the chain goes down columns
+            w[int64_t(place * p.words + bit / 32) * kLanes] |= uint32_t(one) << (bit % 32);
             sums[t] += 2 * one - 1;
           }
           if (p.merged > 1) r.masks[b * kLanes + lane] |= 1u << bit;
         }
+        for (int t = 1; t < r.taps && r.chain; ++t) w[t * kLanes] ^= w[(t - 1) * kLanes];
         for (int ky = 0; ky < k; ++ky) {
           for (int kx = 0; kx < k; ++kx) {
             const int* up = &above[ky * (k + 1) + kx];
@@ -104,7 +111,8 @@ BinaryWeights binary_weights(const ConvShape& s, int experts, const uint8_t* bit
                                corner(top, left);
             const int value = k * k * in + corner(k, k) - inside;
             const int64_t at = int64_t(row) * r.column_classes + column;
-            r.base[e * r.base_per_expert() + (at * r.blocks.size() + b) * kLanes + lane] = value;
+            r.base[e * r.base_per_expert() + (at * r.blocks.size() + b) * kLanes + lane] =
+                float(value);
           }
         }
       }
@@ -139,8 +147,8 @@ RealWeights real_weights(const ConvShape& s, const float* weight) {
   return r;
 }
 
-std::vector<float> lane_order(const std::vector<Block>& blocks, const float* values, float fill) {
-  std::vector<float> lanes(blocks.size() * kLanes, fill);
+Aligned<float> lane_order(const std::vector<Block>& blocks, const float* values, float fill) {
+  Aligned<float> lanes(blocks.size() * kLanes, fill);
   if (values == nullptr) return lanes;
   for (size_t b = 0; b < blocks.size(); ++b) {
     for (int i = 0; i < blocks[b].valid; ++i) lanes[b * kLanes + i] = values[blocks[b].output + i];

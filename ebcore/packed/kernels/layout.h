@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "aligned.h"
 #include "kernels.h"
 
 namespace ebcore {
@@ -32,32 +33,36 @@ Packing packing(const ConvShape& shape);
 struct BinaryWeights {
   Packing packing;
   int experts = 1;
+  bool chain = false;        // weights as running XORs, see prefix.inl
+  int64_t packed_words = 0;  // of the padded input
   int taps = 0;
   std::vector<Block> blocks;
   std::vector<int32_t> offsets;
-  std::vector<uint32_t> masks;    // empty: not needed
-  std::vector<uint32_t> weights;  // [experts][blocks][taps][16]
-  std::vector<int32_t> base;      // [experts][row classes][column classes][blocks][16]
-  std::vector<int32_t> row_class, column_class;
+  Aligned<uint32_t> masks;    // empty: not needed
+  Aligned<uint32_t> weights;  // [experts][blocks][taps][16]
+  Aligned<float> base;        // [experts][row classes][column classes][blocks][16]
+  std::vector<int32_t> row_base, column_base;  // where each row's and column's class starts in base
   int row_classes = 0, column_classes = 0;
   int64_t weights_per_expert() const { return int64_t(blocks.size()) * taps * kLanes; }
   int64_t base_per_expert() const {
     return int64_t(row_classes) * column_classes * int64_t(blocks.size()) * kLanes;
   }
 };
-// `bits` [experts, O, I / G, K, K], element i in bit i % 8 of byte i / 8.
-BinaryWeights binary_weights(const ConvShape& shape, int experts, const uint8_t* bits);
+// `bits` [experts, O, I / G, K, K], element i in bit i % 8 of byte i / 8. From `chain_taps` words a
+// patch on, they become running XORs (0: never).
+BinaryWeights binary_weights(const ConvShape& shape, int experts, const uint8_t* bits,
+                             int chain_taps);
 
 struct RealWeights {
   int taps = 0;
   std::vector<Block> blocks;
   std::vector<int32_t> offsets;
-  std::vector<float> weights;  // [blocks][taps][16]
+  Aligned<float> weights;  // [blocks][taps][16]
 };
 // `weight` [O, I / G, K, K].
 RealWeights real_weights(const ConvShape& shape, const float* weight);
 
 // One value per output channel in lane order; `fill` where there is none.
-std::vector<float> lane_order(const std::vector<Block>& blocks, const float* values, float fill);
+Aligned<float> lane_order(const std::vector<Block>& blocks, const float* values, float fill);
 
 }  // namespace ebcore

@@ -18,11 +18,11 @@ FN T pool_window(const PoolArgs& a, int top, int bottom, int left, int right, T 
   return result;
 }
 
-static void pool(const PoolArgs& a) {
+static void pool(const PoolArgs& a, Range rows) {
   const auto low = [](int v) { return v > 0 ? v : 0; };
   const auto high = [](int v, int limit) { return v < limit ? v : limit; };
-  float* out = a.out;
-  for (int oy = 0; oy < a.out_height; ++oy) {
+  float* out = a.out + int64_t(rows.first) * a.out_width * a.channels;
+  for (int oy = rows.first; oy < rows.last; ++oy) {
     for (int ox = 0; ox < a.out_width; ++ox, out += a.channels) {
       const int y = oy * a.stride - a.padding, x = ox * a.stride - a.padding;
       const int top = low(y), bottom = high(y + a.kernel, a.height);
@@ -47,14 +47,14 @@ static void pool(const PoolArgs& a) {
   }
 }
 
-// Rows of 64 pixels are summed on their own first: a plain running sum over a large map would lose
-// digits that PyTorch's pairwise sum keeps.
-static void mean(const float* x, int64_t pixels, int channels, float* out) {
+// Sum over rows of `channels` values, divided by `divisor`. 64 rows at a time are summed on their own
+// first: a plain running sum over a large map would lose digits that PyTorch's pairwise sum keeps.
+static void mean(const float* x, int64_t rows, int channels, float divisor, float* out) {
   for (int c = 0; c < channels; c += V) {
     const int lanes = channels - c < V ? channels - c : V;
     float total[V] = {};
-    for (int64_t p = 0; p < pixels; p += 64) {
-      const int64_t end = p + 64 < pixels ? p + 64 : pixels;
+    for (int64_t p = 0; p < rows; p += 64) {
+      const int64_t end = p + 64 < rows ? p + 64 : rows;
       if (lanes == V) {
         vf sum = set1(0.0f);
         for (int64_t i = p; i < end; ++i) sum = sum + load(x + i * channels + c);
@@ -67,6 +67,6 @@ static void mean(const float* x, int64_t pixels, int channels, float* out) {
         }
       }
     }
-    for (int l = 0; l < lanes; ++l) out[c + l] = total[l] / float(pixels);
+    for (int l = 0; l < lanes; ++l) out[c + l] = total[l] / divisor;
   }
 }

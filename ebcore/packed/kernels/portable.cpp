@@ -3,6 +3,7 @@
 
 #define EBCORE_NAME "portable"
 #define EBCORE_VECTOR "vector_portable.inl"
+#define EBCORE_COUNT "count.inl"
 
 namespace ebcore {
 namespace portable {

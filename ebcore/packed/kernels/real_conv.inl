@@ -33,9 +33,13 @@ FN void real_tile(const RealConvArgs& a, const float* x, int index, int64_t pixe
 #pragma GCC unroll 16
     for (int s = 0; s < N * kSub; ++s) {
       const int b = index + s / kSub;
-      const int sub = s % kSub * V;
-      if (sub >= a.block[b].valid) continue;
-      finish_vector(a.end, sum[m][s], pixel + m, b * kLanes, a.block[b], sub);
+      const int sub = s % kSub * V, valid = a.block[b].valid - sub;
+      if (valid <= 0) continue;
+      const vf y = activation(sum[m][s] + load(a.bias + b * kLanes + sub), a.act,
+                              load(a.slope + b * kLanes + sub));
+      float* to = a.out + (pixel + m) * a.channels + a.block[b].output + sub;
+      if (valid >= V) store(to, y);
+      else store_lanes(to, y, nullptr, valid);
     }
   }
 }
@@ -51,14 +55,14 @@ static void real_row(const RealConvArgs& a, int index, int y) {
   for (; i < a.out_width; ++i) real_tile<1, N>(a, x + i * step, index, pixel + i);
 }
 
-static void real_conv(const RealConvArgs& a) {
+static void real_conv(const RealConvArgs& a, Range rows) {
   for (int b = 0; b < a.blocks;) {
     // Four blocks hide the latency of a single pixel; two halve the broadcasts of many.
     const auto together = [&](int n) {
       return b + n <= a.blocks && a.block[b].input == a.block[b + n - 1].input;
     };
     const int n = a.out_width == 1 && together(4) ? 4 : together(2) ? 2 : 1;
-    for (int y = 0; y < a.out_height; ++y) {
+    for (int y = rows.first; y < rows.last; ++y) {
       if (n == 4) real_row<4>(a, b, y);
       else if (n == 2) real_row<2>(a, b, y);
       else real_row<1>(a, b, y);

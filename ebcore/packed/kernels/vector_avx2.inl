@@ -1,7 +1,11 @@
 // Eight lanes; bits are counted per byte by a 16-entry table (pshufb).
 constexpr int V = 8;
 constexpr int kTile = 4;
+constexpr int kPlainTile = 4;
+constexpr int kChainTaps = 18;
 constexpr int kChunk = 31;  // words a byte counter holds: 31 * 8 < 256
+
+#define EBCORE_KEEP(value) __asm__ volatile("" : "+x"(value))
 
 typedef float vf __attribute__((vector_size(32)));
 typedef int32_t vi __attribute__((vector_size(32)));
@@ -16,7 +20,14 @@ FN uint32_t nonnegative(vf a) {
   return uint32_t(_mm256_movemask_ps(_mm256_cmp_ps((__m256)a, _mm256_setzero_ps(), _CMP_GE_OQ)));
 }
 
-FN vu count(vu x) {
+FN vi set1i(int32_t s) { return (vi)_mm256_set1_epi32(s); }
+FN vf to_float(vi a) { return (vf)_mm256_cvtepi32_ps((__m256i)a); }
+FN vf prelu(vf a, vf slope) {
+  const __m256 below = _mm256_cmp_ps((__m256)a, _mm256_setzero_ps(), _CMP_LT_OQ);
+  return (vf)_mm256_blendv_ps((__m256)a, (__m256)(a * slope), below);
+}
+
+FN vu bit_count(vu x) {
   const __m256i table = _mm256_broadcastsi128_si256(
       _mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));
   const __m256i low = _mm256_set1_epi8(0x0f);
@@ -30,5 +41,10 @@ FN vi widen(vu x) {
   return (vi)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
 }
 
-FN vu differ(vu x, vu w) { return x ^ w; }
-FN vu differ_masked(vu x, vu w, vu mask) { return (x ^ w) & mask; }
+// v0 ? ~v1 : before, bit by bit; see prefix.inl.
+FN vu carry(vu before, vu v0, vu v1) {
+  return before ^ (v0 & ~(before ^ v1));
+}
+
+// Only where one vector is a whole block of 16.
+FN void store_signs(char*, vf) {}

@@ -1,7 +1,10 @@
 // Sixteen lanes; VPOPCNTDQ counts a whole word, so counters are 32 bit and never overflow.
 constexpr int V = 16;
 constexpr int kTile = 8;
-constexpr int kChunk = 1 << 24;
+constexpr int kPlainTile = 14;  // the plain form needs fewer registers a pixel
+constexpr int kChainTaps = 19;
+
+#define EBCORE_KEEP(value) __asm__ volatile("" : "+v"(value))
 
 typedef float vf __attribute__((vector_size(64)));
 typedef int32_t vi __attribute__((vector_size(64)));
@@ -16,11 +19,20 @@ FN uint32_t nonnegative(vf a) {
   return _mm512_cmp_ps_mask((__m512)a, _mm512_setzero_ps(), _CMP_GE_OQ);
 }
 
-FN vu count(vu x) { return (vu)_mm512_popcnt_epi32((__m512i)x); }
-FN vi widen(vu x) { return (vi)x; }
+FN vu bit_count(vu x) { return (vu)_mm512_popcnt_epi32((__m512i)x); }
+FN vi set1i(int32_t s) { return (vi)_mm512_set1_epi32(s); }
+FN vf to_float(vi a) { return (vf)_mm512_cvtepi32_ps((__m512i)a); }
+FN vf prelu(vf a, vf slope) {
+  const __mmask16 below = _mm512_cmp_ps_mask((__m512)a, _mm512_setzero_ps(), _CMP_LT_OQ);
+  return (vf)_mm512_mask_mul_ps((__m512)a, below, (__m512)a, (__m512)slope);
+}
 
-FN vu differ(vu x, vu w) { return x ^ w; }
-// 0x28 is the truth table of (x ^ w) & mask.
-FN vu differ_masked(vu x, vu w, vu mask) {
-  return (vu)_mm512_ternarylogic_epi32((__m512i)x, (__m512i)w, (__m512i)mask, 0x28);
+// v0 ? ~v1 : before, bit by bit; see prefix.inl.
+FN vu carry(vu before, vu v0, vu v1) {
+  return (vu)_mm512_ternarylogic_epi32((__m512i)v0, (__m512i)v1, (__m512i)before, 0x3a);
+}
+
+// 16 sign bits straight from the comparison's mask.
+FN void store_signs(char* to, vf a) {
+  _store_mask16((__mmask16*)to, _mm512_cmp_ps_mask((__m512)a, _mm512_setzero_ps(), _CMP_GE_OQ));
 }

@@ -1,7 +1,17 @@
 // Four lanes in GCC's vector types: SSE2, NEON or plain code, whatever the target has.
 constexpr int V = 4;
 constexpr int kTile = 2;  // pixels per tile; 4 sub-vectors x 2 fit 16 registers
+constexpr int kPlainTile = 2;
+constexpr int kChainTaps = 18;
 constexpr int kChunk = 31;  // words a byte counter holds: 31 * 8 < 256
+
+#if defined(__aarch64__)
+#define EBCORE_KEEP(value) __asm__ volatile("" : "+w"(value))
+#elif defined(__x86_64__)
+#define EBCORE_KEEP(value) __asm__ volatile("" : "+x"(value))
+#else
+#define EBCORE_KEEP(value) __asm__ volatile("" : "+m"(value))
+#endif
 
 typedef float vf __attribute__((vector_size(16)));
 typedef int32_t vi __attribute__((vector_size(16)));
@@ -18,8 +28,15 @@ FN uint32_t nonnegative(vf a) {
   return uint32_t(m[0] | m[1] | m[2] | m[3]);
 }
 
+FN vi set1i(int32_t s) { return vi{s, s, s, s}; }
+FN vf to_float(vi a) { return __builtin_convertvector(a, vf); }
+FN vf prelu(vf a, vf slope) {
+  const vi below = a < set1(0.0f);
+  return (vf)(((vi)(a * slope) & below) | ((vi)a & ~below));
+}
+
 // Set bits of each byte.
-FN vu count(vu x) {
+FN vu bit_count(vu x) {
   x = x - ((x >> 1) & set1u(0x55555555u));
   x = (x & set1u(0x33333333u)) + ((x >> 2) & set1u(0x33333333u));
   return (x + (x >> 4)) & set1u(0x0f0f0f0fu);
@@ -31,5 +48,10 @@ FN vi widen(vu x) {
   return (vi)((x & set1u(0xffffu)) + (x >> 16));
 }
 
-FN vu differ(vu x, vu w) { return x ^ w; }
-FN vu differ_masked(vu x, vu w, vu mask) { return (x ^ w) & mask; }
+// v0 ? ~v1 : before, bit by bit; see prefix.inl.
+FN vu carry(vu before, vu v0, vu v1) {
+  return before ^ (v0 & ~(before ^ v1));
+}
+
+// Only where one vector is a whole block of 16.
+FN void store_signs(char*, vf) {}
