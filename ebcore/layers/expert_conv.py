@@ -6,7 +6,9 @@ dW_s the gradient of sample s's effective kernel and mask = 1[|theta_sel| < 1] t
 selected kernel (all ones while weights are real):
     d theta_k = sum over samples s of expert k of mask * dW_s
     d phi_sj  = <dW_s, mask * theta_j>        with the latent (real) theta_j
-so the per-sample dW_s is formed once, in chunks of bounded memory, and never kept.
+so the per-sample dW_s is formed once and never kept: in PyTorch's operators a chunk of samples at a
+time (`expert_reference.py`: GPUs, other precisions, other CPUs), in float32 on x86 CPUs a tile at a
+time, used up in registers (`kernels/weight_gradient.inl`).
 """
 
 from __future__ import annotations
@@ -14,12 +16,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ebcore.binarize import hard_sign
-
-_CHUNK_BYTES = 64 << 20  # of unfolded patches held at once
+from ebcore.layers import expert_reference, native
 
 
 @torch.library.custom_op("ebcore::expert_conv2d", mutates_args=())
@@ -41,16 +40,13 @@ def expert_conv2d(
         binary_weight: whether the kernel used is sign(theta_k).
 
     Returns:
-        [B, O, H', W'].
+        [B, O, H', W'], contiguous.
     """
-    order, slices = _by_expert(phi)
-    kernels = (hard_sign(theta) if binary_weight else theta).to(x.dtype)
-    grouped = x[order]
-    parts = [
-        F.conv2d(grouped[rows], kernels[k], stride=stride, padding=padding, groups=groups)
-        for k, rows in slices
-    ]
-    return torch.cat(parts)[order.argsort()]
+    settings = binary_weight, stride, padding, groups
+    isa = native.instruction_set(x, theta, phi, stride)
+    if isa is None:
+        return expert_reference.forward(x, theta, phi, *settings)
+    return native.forward(isa, x, theta, phi.argmax(1), *settings)
 
 
 @expert_conv2d.register_fake
@@ -79,44 +75,11 @@ def expert_conv2d_backward(
     groups: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of `expert_conv2d` for x, theta and phi; `grad` is [B, O, H', W']."""
-    order, slices = _by_expert(phi)
-    kernels = (hard_sign(theta) if binary_weight else theta).to(x.dtype)
-    x, grad = x[order], grad[order]
-    parts = [
-        torch.ops.aten.convolution_backward(
-            grad[rows],
-            x[rows],
-            kernels[k],
-            None,
-            [stride, stride],
-            [padding, padding],
-            [1, 1],
-            False,
-            [0, 0],
-            groups,
-            [True, False, False],
-        )[0]
-        for k, rows in slices
-    ]
-    grad_phi, grad_theta = torch.empty_like(phi), torch.zeros_like(theta)
-    latent = theta.flatten(1).to(x.dtype)  # [N, O * I/g * K * K]
-    patch_bytes = x[0].numel() * theta.shape[-1] ** 2 * x.element_size()
-    chunk = max(1, _CHUNK_BYTES // max(1, patch_bytes))
-    for first in range(0, len(x), chunk):
-        last = min(first + chunk, len(x))
-        per_sample = _sample_weight_gradients(
-            grad[first:last], x[first:last], theta, stride, padding
-        )
-        for k, rows in slices:
-            begin, end = max(rows.start, first), min(rows.stop, last)
-            if begin < end:
-                own = per_sample[begin - first : end - first]
-                if binary_weight:
-                    own *= theta[k].flatten().abs() < 1
-                grad_phi[begin:end] = own @ latent.t()
-                grad_theta[k] += own.sum(0, dtype=theta.dtype).view_as(theta[k])
-    back = order.argsort()
-    return torch.cat(parts)[back], grad_theta, grad_phi[back]
+    settings = binary_weight, stride, padding, groups
+    isa = native.instruction_set(x, theta, phi, stride)
+    if isa is None or grad.dtype != x.dtype:
+        return expert_reference.backward(grad, x, theta, phi, *settings)
+    return native.backward(isa, grad, x, theta, phi.argmax(1), *settings)
 
 
 @expert_conv2d_backward.register_fake
@@ -130,7 +93,7 @@ def _(
     padding: int,
     groups: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return torch.empty_like(x), torch.empty_like(theta), torch.empty_like(phi)
+    return x.new_empty(x.shape), theta.new_empty(theta.shape), phi.new_empty(phi.shape)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -144,33 +107,6 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 
 expert_conv2d.register_autograd(_backward, setup_context=_setup_context)
-
-
-def _sample_weight_gradients(
-    grad: Tensor, x: Tensor, theta: Tensor, stride: int, padding: int
-) -> Tensor:
-    """dW of every sample, [b, O * I/g * K * K]."""
-    samples, (_, out, in_group, kernel, _) = len(x), theta.shape
-    groups = x.shape[1] // in_group
-    if kernel == 1 and padding == 0:
-        patches = x[:, :, ::stride, ::stride].flatten(2)
-    else:
-        patches = F.unfold(x, kernel, padding=padding, stride=stride)  # [b, I*K*K, L]
-    patches = patches.reshape(samples * groups, in_group * kernel * kernel, -1)
-    grads = grad.reshape(samples * groups, out // groups, -1)
-    return torch.bmm(grads, patches.transpose(1, 2)).view(samples, -1)
-
-
-def _by_expert(phi: Tensor) -> tuple[Tensor, list[tuple[int, slice]]]:
-    """The samples' order by expert, and (expert, its rows in that order) for those in use."""
-    chosen = phi.argmax(1)
-    counts = torch.bincount(chosen, minlength=phi.shape[1]).tolist()
-    slices, start = [], 0
-    for expert, count in enumerate(counts):
-        if count:
-            slices.append((expert, slice(start, start + count)))
-        start += count
-    return chosen.argsort(stable=True), slices
 
 
 def _out_size(size: Any, kernel: int, stride: int, padding: int) -> Any:

@@ -21,6 +21,7 @@ from ebcore.workspace import BETON, checkpoint_file, main_checkout
 
 FINAL = "final.safetensors"  # in the run directory: the trained network, before it is published
 RESULT = "result.json"  # beside it: curve, seconds, images
+_SOURCES = (".py", ".cpp", ".inl", ".h")
 _RELEVANT = {"seed", "workers", "device", "amp", "data", "model"}
 
 
@@ -89,7 +90,8 @@ def _code_sha256() -> str:
     root = Path(ebcore.__file__).parent
     files = [root / "binarize.py"]
     for package in ("data", "layers", "methods", "models", "train"):
-        files += sorted((root / package).rglob("*.py"))
+        found = (root / package).rglob("*")
+        files += sorted(path for path in found if path.suffix in _SOURCES)
     total = hashlib.sha256()
     for path in files:
         total.update(f"{path.relative_to(root)} {sha256_file(path)}\n".encode())

@@ -1,0 +1,50 @@
+// Kernels for x86 CPUs with AVX-512 F, BW, DQ and VL, compiled for them whatever the build's target is.
+#include "expert_conv.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
+#include <algorithm>
+#include <new>
+#include <utility>
+#include <vector>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+#define EBCORE_VECTOR "vector_avx512.inl"
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,fma")
+#endif
+namespace ebcore {
+namespace avx512_expert {
+#include "table.inl"
+}  // namespace avx512_expert
+}  // namespace ebcore
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+namespace ebcore {
+const ExpertKernels* avx512_expert_kernels() {
+  __builtin_cpu_init();
+  const bool able = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                    __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+                    __builtin_cpu_supports("fma");
+  return able ? &avx512_expert::table : nullptr;
+}
+}  // namespace ebcore
+#else
+namespace ebcore {
+const ExpertKernels* avx512_expert_kernels() { return nullptr; }
+}  // namespace ebcore
+#endif
