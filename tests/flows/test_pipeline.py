@@ -27,6 +27,7 @@ from flows.tracking import METHOD
 from flows.ui import mlflow_server
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.timeout(900)  # its first test runs the whole pipeline
 EXPERTS = (1, 2)
 BRANCH = ("replicate", "train_experts", "train_binary", "pack", "benchmark", "evaluate")
 STAGES = {f"{stage}@{experts}" for stage in BRANCH for experts in EXPERTS} | {
@@ -82,6 +83,12 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
     subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
     subprocess.run(["git", "add", "."], cwd=folder, check=True)
     subprocess.run([*git, "commit", "--quiet", "-m", "start"], cwd=folder, check=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_HOME", str(folder / ".prefect"))  # no runs of other tests
+        yield from run_pipeline(folder)
+
+
+def run_pipeline(folder: Path) -> Iterator[Clone]:
     with prefect_server(port=0) as server:
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         environment = {**os.environ, "PATH": path, "PREFECT_API_URL": server}
