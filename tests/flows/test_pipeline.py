@@ -27,7 +27,6 @@ from flows.tracking import METHOD
 from flows.ui import mlflow_server
 
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.timeout(900)  # its first test runs the whole pipeline
 EXPERTS = (1, 2)
 BRANCH = ("replicate", "train_experts", "train_binary", "pack", "benchmark", "evaluate")
 STAGES = {f"{stage}@{experts}" for stage in BRANCH for experts in EXPERTS} | {
