@@ -34,13 +34,17 @@ struct Step {
     else work.team.parallel(threads, count, body);
   }
 
+  static void set_weights(RealConvArgs& a, const RealWeights& w) {
+    a.runs = w.runs, a.run = w.run, a.offsets = w.offsets.data();
+    a.blocks = int(w.blocks.size()), a.block = w.blocks.data();
+    a.weights = w.weights.data();
+  }
+
   void dense(const Dense& d, const float* input, float* output) const {
     RealConvArgs a{};
     a.x = input;
-    a.out_height = a.out_width = a.stride = 1;
-    a.taps = d.weights.taps, a.offsets = d.weights.offsets.data();
-    a.blocks = int(d.weights.blocks.size()), a.block = d.weights.blocks.data();
-    a.weights = d.weights.weights.data();
+    a.width = 1;
+    set_weights(a, d.weights);
     a.bias = d.bias.data(), a.slope = d.slope.data();
     a.out = output, a.channels = d.outputs;
     model.kernels->real_conv(a, {0, 1});
@@ -65,20 +69,15 @@ struct Step {
   void conv() const {
     const ConvShape& s = node.shape;
     RealConvArgs a{};
-    a.pixel = s.in_channels;
-    a.row = int64_t(s.width + 2 * s.padding) * a.pixel;
-    a.stride = s.stride;
-    // Pixels independent of their neighbours: one long row has no tails.
-    const bool flat = s.flat() && threads == 1;
-    a.out_height = flat ? 1 : s.out_height;
-    a.out_width = flat ? s.out_height * s.out_width : s.out_width;
+    a.step = int64_t(s.stride) * s.in_channels;
+    a.row = int64_t(s.stride) * (s.width + 2 * s.padding) * s.in_channels;
+    a.width = s.out_width;
     a.x = zero_padded(s);
-    a.taps = node.real.taps, a.offsets = node.real.offsets.data();
-    a.blocks = int(node.real.blocks.size()), a.block = node.real.blocks.data();
-    a.weights = node.real.weights.data();
+    set_weights(a, node.real);
     a.bias = node.shift.data(), a.slope = node.slope.data(), a.act = node.attrs[4];
     a.out = y(), a.channels = s.out_channels;
-    parallel(a.out_height, [&](Range rows) { model.kernels->real_conv(a, rows); });
+    a.out_row = int64_t(s.out_width) * s.out_channels;
+    parallel(s.out_height, [&](Range rows) { model.kernels->real_conv(a, rows); });
   }
 
   // Where the input of a binary convolution is packed; its border is made zero.

@@ -74,22 +74,22 @@ struct BinaryConvArgs {
   Epilogue end;
 };
 
-// See real_conv.inl.
+// See real_conv.inl. A patch is `runs` runs of `run` consecutive floats.
 struct RealConvArgs {
-  const float* x;  // padded with zeros
-  int64_t row;
-  int pixel;
-  int out_height, out_width, stride;
-  int taps;
-  const int32_t* offsets;
+  const float* x;          // the first output row's first patch, where it is padded with zeros
+  int64_t row, step;       // floats from the patch of one output row, and pixel, to the next
+  int width;               // output pixels per row
+  int runs, run;
+  const int32_t* offsets;  // [runs], from the patch's first float
   int blocks;
   const Block* block;
-  const float* weights;  // [blocks][taps][16]
+  const float* weights;  // [blocks][runs * run][16]
   const float* bias;     // in lane order, as slope
   const float* slope;
   int act;
-  float* out;  // [OH][OW][O]
-  int channels;
+  float* out;      // the first row's first pixel
+  int64_t out_row; // floats from one output row to the next
+  int channels;    // and from one output pixel
 };
 
 struct PoolArgs {

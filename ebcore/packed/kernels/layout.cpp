@@ -125,21 +125,22 @@ RealWeights real_weights(const ConvShape& s, const float* weight) {
   RealWeights r;
   const int k = s.kernel, in = s.in_group();
   r.blocks = make_blocks(s.groups, in, s.out_group());
-  r.taps = k * k * in;
+  // Pixels lie side by side: without groups a row of the kernel is one run.
+  const int across = s.groups == 1 ? 1 : k;
+  r.runs = k * across, r.run = in * k / across;
   for (int ky = 0; ky < k; ++ky) {
-    for (int kx = 0; kx < k; ++kx) {
-      for (int c = 0; c < in; ++c) {
-        r.offsets.push_back((ky * (s.width + 2 * s.padding) + kx) * s.in_channels + c);
-      }
+    for (int kx = 0; kx < across; ++kx) {
+      r.offsets.push_back((ky * (s.width + 2 * s.padding) + kx) * s.in_channels);
     }
   }
-  r.weights.assign(int64_t(r.blocks.size()) * r.taps * kLanes, 0.0f);
+  const int taps = k * k * in;
+  r.weights.assign(int64_t(r.blocks.size()) * taps * kLanes, 0.0f);
   for (size_t b = 0; b < r.blocks.size(); ++b) {
     for (int lane = 0; lane < r.blocks[b].valid; ++lane) {
       const float* source = weight + int64_t(r.blocks[b].output + lane) * in * k * k;
       for (int t = 0; t < k * k; ++t) {
         for (int c = 0; c < in; ++c) {
-          r.weights[(int64_t(b) * r.taps + t * in + c) * kLanes + lane] = source[c * k * k + t];
+          r.weights[(int64_t(b) * taps + t * in + c) * kLanes + lane] = source[c * k * k + t];
         }
       }
     }

@@ -54,10 +54,10 @@ BinaryWeights binary_weights(const ConvShape& shape, int experts, const uint8_t*
                              int chain_taps);
 
 struct RealWeights {
-  int taps = 0;
+  int runs = 0, run = 0;  // a patch's runs of consecutive floats
   std::vector<Block> blocks;
-  std::vector<int32_t> offsets;
-  Aligned<float> weights;  // [blocks][taps][16]
+  std::vector<int32_t> offsets;  // [runs]
+  Aligned<float> weights;        // [blocks][runs * run][16]
 };
 // `weight` [O, I / G, K, K].
 RealWeights real_weights(const ConvShape& shape, const float* weight);
