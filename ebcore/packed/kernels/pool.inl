@@ -11,7 +11,7 @@ FN T pool_window(const PoolArgs& a, int top, int bottom, int left, int right, T 
   T result = start;
   for (int y = top; y < bottom; ++y) {
     for (int x = left; x < right; ++x) {
-      const T value = get((int64_t(y) * a.width + x) * a.channels);
+      const T value = get((y - a.first) * a.row + int64_t(x) * a.channels);
       result = a.max ? larger(result, value) : result + value;
     }
   }
@@ -21,9 +21,9 @@ FN T pool_window(const PoolArgs& a, int top, int bottom, int left, int right, T 
 static void pool(const PoolArgs& a, Range rows) {
   const auto low = [](int v) { return v > 0 ? v : 0; };
   const auto high = [](int v, int limit) { return v < limit ? v : limit; };
-  float* out = a.out + int64_t(rows.first) * a.out_width * a.channels;
   for (int oy = rows.first; oy < rows.last; ++oy) {
-    for (int ox = 0; ox < a.out_width; ++ox, out += a.channels) {
+    float* out = a.out + (oy - rows.first) * a.out_row;
+    for (int ox = 0; ox < a.out_width; ++ox, out += a.out_pixel) {
       const int y = oy * a.stride - a.padding, x = ox * a.stride - a.padding;
       const int top = low(y), bottom = high(y + a.kernel, a.height);
       const int left = low(x), right = high(x + a.kernel, a.width);

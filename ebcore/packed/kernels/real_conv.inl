@@ -91,7 +91,7 @@ FN void real_tile(const RealConvArgs& a, const float* x, int index, float* out) 
 
 template <int N>
 static void real_row(const RealConvArgs& a, int index, int64_t y, int width) {
-  const float* x = a.x + y * a.row + a.block[index].input;
+  const float* x = a.x + y * a.row + a.block[index].input * a.input;
   float* out = a.out + y * a.out_row;
   int i = 0;
 #define EBCORE_TILES(M)                                                           \
@@ -109,8 +109,8 @@ static void real_pixel(const RealConvArgs& a) {
   for (int b = 0; b < a.blocks;) {
     const bool together =
         b + kDenseBlocks <= a.blocks && a.block[b].input == a.block[b + kDenseBlocks - 1].input;
-    if (together) real_tile<1, kDenseBlocks>(a, a.x + a.block[b].input, b, a.out);
-    else real_tile<1, 1>(a, a.x + a.block[b].input, b, a.out);
+    if (together) real_tile<1, kDenseBlocks>(a, a.x + a.block[b].input * a.input, b, a.out);
+    else real_tile<1, 1>(a, a.x + a.block[b].input * a.input, b, a.out);
     b += together ? kDenseBlocks : 1;
   }
 }

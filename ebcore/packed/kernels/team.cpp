@@ -40,7 +40,7 @@ struct Team::State {
   std::atomic<uint64_t> state{0};
   std::atomic<int> done{0}, asleep{0};
   std::atomic<bool> stop{false};
-  const std::function<void(Range)>* body = nullptr;
+  const Team::Body* body = nullptr;
   int count = 0;
 
   uint32_t turn() const { return uint32_t(state.load() >> 32); }
@@ -57,22 +57,22 @@ struct Team::State {
   }
 
   // Takes parts of this turn's work until none is left.
-  void help(uint32_t mine) {
+  void help(uint32_t mine, int thread) {
     uint64_t now = state.load();
     while (uint32_t(now >> 32) == mine && uint16_t(now) < uint16_t(now >> 16)) {
       if (!state.compare_exchange_weak(now, now + 1)) continue;
-      (*body)(part(count, uint16_t(now >> 16), uint16_t(now)));
+      (*body)(part(count, uint16_t(now >> 16), uint16_t(now)), thread);
       ++done;
       now = state.load();
     }
   }
 
-  void work(uint32_t seen) {
+  void work(uint32_t seen, int thread) {
     for (;;) {
       await(seen);
       if (stop.load()) return;
       seen = turn();
-      help(seen);
+      help(seen, thread);
     }
   }
 
@@ -100,18 +100,19 @@ Team::~Team() {
   if (state_ && state_->owner != getpid()) state_.release();
 }
 
-void Team::parallel(int threads, int count, const std::function<void(Range)>& body) {
+void Team::parallel(int threads, int count, const Body& body) {
   threads = std::min(threads, count);
-  if (threads <= 1) return body({0, count});
+  if (threads <= 1) return body({0, count}, 0);
   if (state_ && state_->owner != getpid()) state_.release();
   if (!state_) state_ = std::make_unique<State>();
   State& s = *state_;
   while (int(s.threads.size()) + 1 < threads) {
-    s.threads.emplace_back([&s, seen = s.turn()] { s.work(seen); });
+    s.threads.emplace_back(
+        [&s, seen = s.turn(), thread = int(s.threads.size()) + 1] { s.work(seen, thread); });
   }
   s.body = &body, s.count = count, s.done = 0;
   const int parts = std::min(count, kPartsPerThread * threads);
-  s.help(s.next_turn(parts));
+  s.help(s.next_turn(parts), 0);
   for (int i = 0; s.done.load() != parts; ++i) {
     // Whoever still works may wait for this very core.
     i < kPatience ? pause() : std::this_thread::yield();
