@@ -1,4 +1,4 @@
-// Real convolution in fp32: y = act(sum over taps of x * w + bias).
+// Real convolution in fp32: y = act(bias + sum over taps of x * w).
 //
 // Same shape of loop as the binary one: output channels in lanes, one activation broadcast, a tile
 // of pixels per weight load. BN is folded into w and bias by the compiler. A classifier is a 1x1
@@ -46,10 +46,11 @@ FN void real_tile(const RealConvArgs& a, const float* x, int index, float* out) 
   const int64_t next = int64_t(a.runs) * a.run * kLanes;
   const float* w = a.weights + index * next;
   vf sum[M][S];
-#pragma GCC unroll 14
-  for (int m = 0; m < M; ++m) {
 #pragma GCC unroll 16
-    for (int s = 0; s < S; ++s) sum[m][s] = set1(0.0f);
+  for (int s = 0; s < S; ++s) {
+    const vf bias = load(a.bias + (index + s / kSub) * kLanes + s % kSub * V);
+#pragma GCC unroll 14
+    for (int m = 0; m < M; ++m) sum[m][s] = bias;
   }
   Pixels p = pixels_from(x, a.step);
   const int run = a.run;
@@ -78,11 +79,11 @@ FN void real_tile(const RealConvArgs& a, const float* x, int index, float* out) 
     const int b = index + s / kSub;
     const int sub = s % kSub * V, valid = a.block[b].valid - sub;
     if (valid <= 0) continue;
-    const vf bias = load(a.bias + b * kLanes + sub), slope = load(a.slope + b * kLanes + sub);
+    const vf slope = load(a.slope + b * kLanes + sub);
     float* to = out + a.block[b].output + sub;
 #pragma GCC unroll 14
     for (int m = 0; m < M; ++m, to += a.channels) {
-      const vf y = activation(sum[m][s] + bias, a.act, slope);
+      const vf y = activation(sum[m][s], a.act, slope);
       if (valid >= V) store(to, y);
       else store_lanes(to, y, nullptr, valid);
     }

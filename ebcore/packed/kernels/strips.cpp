@@ -10,7 +10,7 @@
 namespace ebcore {
 namespace {
 
-constexpr int64_t kStripFloats = 1 << 15;    // 128 KiB of windows
+constexpr int64_t kStripFloats = 1 << 16;    // 128 KiB of windows
 constexpr int64_t kStripWeights = 1 << 17;   // 512 KiB: more than that is read once, not per strip
 constexpr int kStripNodes = 16;
 constexpr Range kNone{INT_MAX, INT_MIN};
