@@ -11,6 +11,8 @@
 namespace ebcore {
 namespace {
 
+constexpr size_t kSmallDense = 1 << 15;
+
 struct Step {
   const Model& model;
   const Node& node;
@@ -35,15 +37,22 @@ struct Step {
   }
 
   void dense(const Dense& d, const float* input, float* output) const {
-    RealConvArgs a{};
     const int32_t start = 0;
+    RealConvArgs a{};
     a.x = input, a.width = 1, a.input = 1;
     a.runs = d.weights.runs, a.run = d.weights.run, a.offsets = &start;
-    a.blocks = int(d.weights.blocks.size()), a.block = d.weights.blocks.data();
-    a.weights = d.weights.weights.data();
-    a.bias = d.bias.data(), a.slope = d.slope.data();
     a.out = output, a.channels = d.outputs;
-    model.kernels->real_conv(a, {0, 1});
+    const auto some = [&](Range blocks) {
+      RealConvArgs part = a;
+      part.blocks = blocks.last - blocks.first, part.block = d.weights.blocks.data() + blocks.first;
+      part.weights = d.weights.weights.data() + int64_t(blocks.first) * a.runs * a.run * kLanes;
+      part.bias = d.bias.data() + blocks.first * kLanes;
+      part.slope = d.slope.data() + blocks.first * kLanes;
+      model.kernels->real_conv(part, {0, 1});
+    };
+    const int blocks = int(d.weights.blocks.size());
+    if (d.weights.weights.size() < kSmallDense) some({0, blocks});  // less than a fork costs
+    else parallel(blocks, some);
   }
 
   // Where the input of a binary convolution is packed; its border is made zero.
@@ -172,15 +181,18 @@ struct Step {
     a.end.out = y(), a.end.channels = node.shape.out_channels;
   }
 
+  // By rows: blocks of channels would share the lines that the next layer's input is packed into.
   void convolve(const BinaryConvArgs& a) const {
     const Kernels& k = *model.kernels;
     const Range rows{0, a.out_height}, blocks{0, a.blocks};
-    if (a.prefix) parallel(a.out_height, [&](Range r) { k.prefix(a, r); });
-    if (a.blocks >= 4 * threads && a.out_height < 16 * threads) {
-      parallel(a.blocks, [&](Range b) { k.binary_conv(a, rows, b); });
-    } else {
-      parallel(a.out_height, [&](Range r) { k.binary_conv(a, r, blocks); });
+    if (a.out_height >= threads) {
+      return parallel(a.out_height, [&](Range r) {
+        if (a.prefix) k.prefix(a, r);
+        k.binary_conv(a, r, blocks);
+      });
     }
+    if (a.prefix) k.prefix(a, rows);
+    parallel(a.blocks, [&](Range b) { k.binary_conv(a, rows, b); });
   }
 
   void keep_trace(int expert) const {
