@@ -1,4 +1,5 @@
-// Per-channel and per-element passes over NHWC values: affine (a BN on its own), activation, add.
+// Per-channel and per-element passes over NHWC values: affine (a BN on its own), activation, add,
+// copy.
 
 static void affine(const float* x, const float* scale, const float* shift, int64_t pixels,
                    int channels, float* out) {
@@ -24,4 +25,21 @@ static void add(const float* a, const float* b, int64_t count, float* out) {
   int64_t i = 0;
   for (; i + V <= count; i += V) store(out + i, load(a + i) + load(b + i));
   for (; i < count; ++i) out[i] = a[i] + b[i];
+}
+
+static bool copy(const float* from, int64_t count, float* to) {
+  vi nan = {};
+  int64_t i = 0;
+  for (; i + V <= count; i += V) {
+    const vf v = load(from + i);
+    nan |= v != v;
+    store(to + i, v);
+  }
+  bool found = false;
+  for (int lane = 0; lane < V; ++lane) found |= nan[lane] != 0;
+  for (; i < count; ++i) {
+    found |= from[i] != from[i];
+    to[i] = from[i];
+  }
+  return found;
 }

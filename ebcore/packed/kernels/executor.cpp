@@ -11,6 +11,8 @@
 namespace ebcore {
 namespace {
 
+constexpr size_t kSmallDense = 1 << 15;
+
 struct Step {
   const Model& model;
   const Node& node;
@@ -31,54 +33,26 @@ struct Step {
   template <typename Body>
   void parallel(int count, const Body& body) const {
     if (threads == 1) body(Range{0, count});
-    else work.team.parallel(threads, count, body);
+    else work.team.parallel(threads, count, [&](Range part, int) { body(part); });
   }
 
   void dense(const Dense& d, const float* input, float* output) const {
+    const int32_t start = 0;
     RealConvArgs a{};
-    a.x = input;
-    a.out_height = a.out_width = a.stride = 1;
-    a.taps = d.weights.taps, a.offsets = d.weights.offsets.data();
-    a.blocks = int(d.weights.blocks.size()), a.block = d.weights.blocks.data();
-    a.weights = d.weights.weights.data();
-    a.bias = d.bias.data(), a.slope = d.slope.data();
+    a.x = input, a.width = 1, a.input = 1;
+    a.runs = d.weights.runs, a.run = d.weights.run, a.offsets = &start;
     a.out = output, a.channels = d.outputs;
-    model.kernels->real_conv(a, {0, 1});
-  }
-
-  const float* zero_padded(const ConvShape& s) const {
-    if (s.padding == 0) return x();
-    float* to = work.padded.data();
-    const int64_t line = int64_t(s.width) * s.in_channels, side = int64_t(s.padding) * s.in_channels;
-    const int64_t row = line + 2 * side;
-    std::fill(to, to + row * s.padding, 0.0f);
-    std::fill(to + row * (s.padding + s.height), to + row * (2 * s.padding + s.height), 0.0f);
-    for (int i = 0; i < s.height; ++i) {
-      float* begin = to + row * (s.padding + i);
-      std::fill(begin, begin + side, 0.0f);
-      std::copy(x() + line * i, x() + line * (i + 1), begin + side);
-      std::fill(begin + side + line, begin + row, 0.0f);
-    }
-    return to;
-  }
-
-  void conv() const {
-    const ConvShape& s = node.shape;
-    RealConvArgs a{};
-    a.pixel = s.in_channels;
-    a.row = int64_t(s.width + 2 * s.padding) * a.pixel;
-    a.stride = s.stride;
-    // Pixels independent of their neighbours: one long row has no tails.
-    const bool flat = s.flat() && threads == 1;
-    a.out_height = flat ? 1 : s.out_height;
-    a.out_width = flat ? s.out_height * s.out_width : s.out_width;
-    a.x = zero_padded(s);
-    a.taps = node.real.taps, a.offsets = node.real.offsets.data();
-    a.blocks = int(node.real.blocks.size()), a.block = node.real.blocks.data();
-    a.weights = node.real.weights.data();
-    a.bias = node.shift.data(), a.slope = node.slope.data(), a.act = node.attrs[4];
-    a.out = y(), a.channels = s.out_channels;
-    parallel(a.out_height, [&](Range rows) { model.kernels->real_conv(a, rows); });
+    const auto some = [&](Range blocks) {
+      RealConvArgs part = a;
+      part.blocks = blocks.last - blocks.first, part.block = d.weights.blocks.data() + blocks.first;
+      part.weights = d.weights.weights.data() + int64_t(blocks.first) * a.runs * a.run * kLanes;
+      part.bias = d.bias.data() + blocks.first * kLanes;
+      part.slope = d.slope.data() + blocks.first * kLanes;
+      model.kernels->real_conv(part, {0, 1});
+    };
+    const int blocks = int(d.weights.blocks.size());
+    if (d.weights.weights.size() < kSmallDense) some({0, blocks});  // less than a fork costs
+    else parallel(blocks, some);
   }
 
   // Where the input of a binary convolution is packed; its border is made zero.
@@ -207,15 +181,18 @@ struct Step {
     a.end.out = y(), a.end.channels = node.shape.out_channels;
   }
 
+  // By rows: blocks of channels would share the lines that the next layer's input is packed into.
   void convolve(const BinaryConvArgs& a) const {
     const Kernels& k = *model.kernels;
     const Range rows{0, a.out_height}, blocks{0, a.blocks};
-    if (a.prefix) parallel(a.out_height, [&](Range r) { k.prefix(a, r); });
-    if (a.blocks >= 4 * threads && a.out_height < 16 * threads) {
-      parallel(a.blocks, [&](Range b) { k.binary_conv(a, rows, b); });
-    } else {
-      parallel(a.out_height, [&](Range r) { k.binary_conv(a, r, blocks); });
+    if (a.out_height >= threads) {
+      return parallel(a.out_height, [&](Range r) {
+        if (a.prefix) k.prefix(a, r);
+        k.binary_conv(a, r, blocks);
+      });
     }
+    if (a.prefix) k.prefix(a, rows);
+    parallel(a.blocks, [&](Range b) { k.binary_conv(a, rows, b); });
   }
 
   void keep_trace(int expert) const {
@@ -247,42 +224,15 @@ struct Step {
     }
   }
 
-  void pool() const {
-    PoolArgs a{};
-    a.x = x(), a.out = y();
-    a.height = in().height, a.width = in().width, a.channels = in().channels;
-    a.out_height = out().height, a.out_width = out().width;
-    a.kernel = node.attrs[0], a.stride = node.attrs[1], a.padding = node.attrs[2];
-    a.max = node.attrs[3], a.include_pad = node.attrs[5];
-    parallel(a.out_height, [&](Range rows) { model.kernels->pool(a, rows); });
-  }
-
-  void concat() const {
-    const int first = in().channels, second = value(node.inputs[1]).channels;
-    const float *a = x(), *b = data(node.inputs[1]);
-    float* to = y();
-    for (int64_t p = 0; p < in().pixels(); ++p) {
-      to = std::copy(a, a + first, to), a += first;
-      to = std::copy(b, b + second, to), b += second;
-    }
-  }
-
   void run() const {
     const Kernels& k = *model.kernels;
     const int64_t pixels = in().pixels();
     const int channels = in().channels;
     switch (node.op) {
-      case kConv: return conv();
       case kBinaryConv: return binary_conv();
-      case kAffine:
-        return k.affine(x(), node.scale.data(), node.shift.data(), pixels, channels, y());
-      case kActivation:
-        return k.activate(x(), node.attrs[0], node.slope.data(), pixels, channels, y());
-      case kAdd: return k.add(x(), data(node.inputs[1]), in().floats(), y());
-      case kConcat: return concat();
-      case kPool: return pool();
       case kGlobalPool: return k.mean(x(), pixels, channels, float(pixels), y());
       case kLinear: return dense(node.dense, x(), y());
+      default: throw Failure(index, "is part of a segment");
     }
   }
 };
@@ -319,7 +269,7 @@ struct Lease {
     if (work) return;
     work = std::make_unique<Workspace>();
     work->arena.reset(m.arena);
-    work->padded.resize(m.padded), work->pooled.resize(m.channels);
+    work->pooled.resize(m.channels);
     work->lanes.resize(3 * m.channels);
     work->prefix.resize(m.prefix), work->parity.resize(m.parity);
   }
@@ -358,18 +308,36 @@ void for_samples(int64_t batch, int threads, Body body) {
 void run(Model& model, const float* x, int64_t batch, float* out, int threads,
          const EbTrace* traces) {
   const Value &first = model.values.front(), &last = model.values.back();
-  refuse_nan(x, batch * first.floats());
+  if (!model.planar_input) refuse_nan(x, batch * first.floats());
   const int inside = batch >= threads ? 1 : threads;  // threads that share one image
   for_samples(batch, inside > 1 ? 1 : threads, [&](int64_t i) {
     const Lease lease(model);
     Workspace& work = *lease.work;
-    to_nhwc(first, x + i * first.floats(), work.floats(first.offset));
+    const float* image = x + i * first.floats();
+    if (!model.planar_input) to_nhwc(first, image, work.floats(first.offset));
     for (int n = 0; n < int(model.nodes.size()); ++n) {
-      const bool traced = traces && model.nodes[n].op == kBinaryConv;
-      Step{model, model.nodes[n], n, work, inside, traced ? traces + n : nullptr, i}.run();
+      const Node& node = model.nodes[n];
+      if (node.segment >= 0) {
+        const Segment& segment = model.segments[node.segment];
+        run_segment(model, segment, image, work, inside);
+        n = segment.last;
+        continue;
+      }
+      const bool traced = traces && node.op == kBinaryConv;
+      Step{model, node, n, work, inside, traced ? traces + n : nullptr, i}.run();
     }
     to_nchw(last, work.floats(last.offset), out + i * last.floats());
   });
+}
+
+// A node by itself, whatever segment it is in.
+void run_alone(const Model& model, int index, const float* image, Workspace& work, int threads,
+               const EbTrace* trace = nullptr, int64_t sample = 0, bool alone = false) {
+  if (row_local(model, index)) {
+    run_segment(model, plan_segment(model, index, index), image, work, threads);
+  } else {
+    Step{model, model.nodes[index], index, work, threads, trace, sample, alone}.run();
+  }
 }
 
 void run_single(Model& model, int index, const float* first, const float* second, int64_t batch,
@@ -379,11 +347,11 @@ void run_single(Model& model, int index, const float* first, const float* second
   const Value* b = node.inputs[1] < 0 ? nullptr : &model.values[node.inputs[1]];
   const Lease lease(model);
   Workspace& work = *lease.work;
-  const bool traced = trace && node.op == kBinaryConv;
   for (int64_t i = 0; i < batch; ++i) {
-    to_nhwc(a, first + i * a.floats(), work.floats(a.offset));
+    const float* image = first + i * a.floats();
+    to_nhwc(a, image, work.floats(a.offset));
     if (b) to_nhwc(*b, second + i * b->floats(), work.floats(b->offset));
-    Step{model, node, index, work, 1, traced ? trace : nullptr, i, true}.run();
+    run_alone(model, index, image, work, 1, node.op == kBinaryConv ? trace : nullptr, i, true);
     to_nchw(y, work.floats(y.offset), out + i * y.floats());
   }
 }
@@ -394,22 +362,28 @@ void time_node(Model& model, int index, Part part, const float* x, int threads, 
   const Lease lease(model);
   Workspace& work = *lease.work;
   to_nhwc(first, x, work.floats(first.offset));
-  for (int n = 0; n < index; ++n) Step{model, model.nodes[n], n, work, threads}.run();
+  for (int n = 0; n < index; ++n) run_alone(model, n, x, work, threads);
   const Node& node = model.nodes[index];
+  const auto time = [&](auto&& body) {
+    body();
+    for (int r = 0; r < repeats; ++r) {
+      const auto begin = std::chrono::steady_clock::now();
+      for (int i = 0; i < inner; ++i) body();
+      const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+      seconds[r] = took.count() / inner;
+    }
+  };
+  if (row_local(model, index)) {
+    const Segment segment = plan_segment(model, index, index);
+    return time([&] { run_segment(model, segment, x, work, threads); });
+  }
   const Step step{model, node, index, work, threads, nullptr, 0, part == kEndToEnd};
+  if (part != kKernel) return time([&] { step.run(); });
   step.run();
-  BinaryConvArgs a{};
-  if (part == kKernel) {
-    a = step.binary_args(0);
-    step.set_epilogue(a, node.scale.data(), 0);
-    a.end.act = kNone, a.end.residual = nullptr;
-  }
-  for (int r = 0; r < repeats; ++r) {
-    const auto begin = std::chrono::steady_clock::now();
-    for (int i = 0; i < inner; ++i) part == kKernel ? step.convolve(a) : step.run();
-    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-    seconds[r] = took.count() / inner;
-  }
+  BinaryConvArgs a = step.binary_args(0);
+  step.set_epilogue(a, node.scale.data(), 0);
+  a.end.act = kNone, a.end.residual = nullptr;
+  time([&] { step.convolve(a); });
 }
 
 }  // namespace ebcore

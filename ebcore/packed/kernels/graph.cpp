@@ -130,7 +130,7 @@ struct Builder {
     reserve({count + kLanes, inputs});
     const float* w = floats(n, weight, {count, inputs}, true);
     const ConvShape s{int(inputs), int(count), 1, 1, 0, 1, 1, 1, 1, 1};
-    d.weights = real_weights(s, w);
+    d.weights = real_weights(s, w, false);
     d.bias = lane_order(d.weights.blocks, bias < 0 ? nullptr : floats(n, bias, {count}, false), 0);
     d.slope = lane_order(d.weights.blocks, nullptr, 0);
     return d;
@@ -145,15 +145,12 @@ struct Builder {
     reserve({o + int64_t(s.groups) * kLanes, s.in_group(), k, k});
     const float* bias = floats(n, 1, {o}, false);
     const float* slope = floats(n, 2, {o}, attr(n, 4, kNone, kPrelu) == kPrelu);
-    node.real = real_weights(s, weight);
+    node.real = real_weights(s, weight, n.inputs[0] == 0 && model.planar_input);
     node.scale = lane_order(node.real.blocks, nullptr, 1);
     node.shift = lane_order(node.real.blocks, bias, 0);
     node.slope = lane_order(node.real.blocks, slope, 0);
     require(n.inputs[1] == -1, "has an input too many");
-    if (s.padding > 0) {
-      model.padded = std::max(model.padded, elements({s.height + 2 * s.padding,
-                                                      s.width + 2 * s.padding, s.in_channels}));
-    }
+    elements({s.height + 2 * s.padding, s.width + 2 * s.padding, s.in_channels});
     return out;
   }
 
@@ -333,6 +330,11 @@ void plan_memory(Model& m) {
       if (v >= 0) pieces[v].last = std::max(pieces[v].last, n);
     }
   }
+  for (const Segment& s : m.segments) {  // reads on while it makes its last value
+    for (const Plane& p : s.planes) {
+      if (p.value <= s.first) pieces[p.value].last = std::max(pieces[p.value].last, s.last);
+    }
+  }
   for (int n = 0; n + 1 < count; ++n) {
     Node& node = m.nodes[n];
     if (node.op != kBinaryConv) continue;
@@ -355,6 +357,9 @@ std::unique_ptr<Model> build(const EbTensor* tensors, int tensor_count, const Eb
   Builder b{tensors, tensor_count, *model};
   b.require(node_count >= 1 && node_count <= kMaxNodes, "has no nodes, or too many");
   model->values.push_back(b.make_value(shape[0], shape[1], shape[2]));
+  model->planar_input = std::all_of(nodes, nodes + node_count, [](const EbNode& n) {
+    return (n.inputs[0] != 0 && n.inputs[1] != 0) || n.op == kConv;
+  });
   for (int i = 0; i < node_count; ++i) {
     b.index = i;
     const EbNode& n = nodes[i];
@@ -372,6 +377,7 @@ std::unique_ptr<Model> build(const EbTensor* tensors, int tensor_count, const Eb
   }
   b.index = -1;
   fuse_packing(*model);
+  plan_segments(*model);
   plan_memory(*model);
   return model;
 }

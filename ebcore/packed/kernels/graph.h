@@ -9,6 +9,7 @@
 
 #include "api.h"
 #include "layout.h"
+#include "strips.h"
 #include "team.h"
 
 namespace ebcore {
@@ -44,6 +45,7 @@ struct Node {
   int64_t bits = 0;     // binary convolutions: place of their packed input in the arena, in words
   int packs_for = -1;   // the node whose input this one's epilogue packs
   bool packed = false;  // its own input is packed by the node that makes it
+  int segment = -1;     // the one that starts here
   Dense dense, gate, se_reduce, se_expand;
   bool has_gate = false, has_se = false;
 };
@@ -65,7 +67,8 @@ class Arena {
 
 struct Workspace {
   Arena arena;
-  Aligned<float> padded, pooled, lanes;
+  Aligned<float> pooled, lanes;
+  std::vector<StripWork> strips;  // one per thread
   std::vector<uint32_t> prefix;  // running XORs and their parities, see prefix.inl
   std::vector<int32_t> parity;
   std::vector<int32_t> accumulators;
@@ -78,8 +81,10 @@ struct Model {
   const Kernels* kernels;
   std::vector<Value> values;  // 0 is the input, i + 1 the output of node i
   std::vector<Node> nodes;
-  int64_t arena = 0, padded = 0, channels = 0;  // sizes a workspace needs
-  int64_t prefix = 0, parity = 0;
+  std::vector<Segment> segments;
+  bool planar_input = false;  // convolutions alone read the input, which stays [C][H][W]
+  int64_t arena = 0, channels = 0;  // sizes a workspace needs
+  int64_t prefix = 0, parity = 0, scratch = 0;
   std::mutex lock;
   std::vector<std::unique_ptr<Workspace>> idle;  // one per concurrent run, kept for the next
 };

@@ -74,29 +74,34 @@ struct BinaryConvArgs {
   Epilogue end;
 };
 
-// See real_conv.inl.
+// See real_conv.inl. A patch is `runs` runs of `run` consecutive floats.
 struct RealConvArgs {
-  const float* x;  // padded with zeros
-  int64_t row;
-  int pixel;
-  int out_height, out_width, stride;
-  int taps;
-  const int32_t* offsets;
+  const float* x;          // the first output row's first patch, where it is padded with zeros
+  int64_t row, step;       // floats from the patch of one output row, and pixel, to the next
+  int width;               // output pixels per row
+  int runs, run;
+  const int32_t* offsets;  // [runs], from the patch's first float
   int blocks;
   const Block* block;
-  const float* weights;  // [blocks][taps][16]
+  int64_t input;         // floats from one input channel to the next
+  const float* weights;  // [blocks][runs * run][16]
   const float* bias;     // in lane order, as slope
   const float* slope;
   int act;
-  float* out;  // [OH][OW][O]
-  int channels;
+  float* out;       // the first row's first pixel
+  int64_t out_row;  // floats from one output row to the next
+  int channels;     // and from one output pixel
 };
 
 struct PoolArgs {
-  const float* x;  // [H][W][C]
-  int height, width, channels, out_height, out_width;
+  const float* x;  // row `first` of [H][W][C]
+  int first;
+  int64_t row;     // floats from one row to the next
+  int height, width, channels;
   int kernel, stride, padding, max, include_pad;
-  float* out;
+  float* out;  // the first of the rows to make
+  int64_t out_row;
+  int out_width, out_pixel;
 };
 
 // A loop at the speed of the arithmetic alone, see limits.inl.
@@ -119,6 +124,8 @@ struct Kernels {
                  int channels, float* out);
   void (*activate)(const float* x, int act, const float* slope, int64_t pixels, int channels,
                    float* out);
+  // Says whether there is a NaN in it.
+  bool (*copy)(const float* from, int64_t count, float* to);
   void (*add)(const float* a, const float* b, int64_t count, float* out);
   const Limit* limits;  // ends with a null name
 };

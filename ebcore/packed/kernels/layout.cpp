@@ -121,25 +121,22 @@ BinaryWeights binary_weights(const ConvShape& s, int experts, const uint8_t* bit
   return r;
 }
 
-RealWeights real_weights(const ConvShape& s, const float* weight) {
+RealWeights real_weights(const ConvShape& s, const float* weight, bool planar) {
   RealWeights r;
-  const int k = s.kernel, in = s.in_group();
+  const int k = s.kernel, in = s.in_group(), taps = k * k * in;
   r.blocks = make_blocks(s.groups, in, s.out_group());
-  r.taps = k * k * in;
-  for (int ky = 0; ky < k; ++ky) {
-    for (int kx = 0; kx < k; ++kx) {
-      for (int c = 0; c < in; ++c) {
-        r.offsets.push_back((ky * (s.width + 2 * s.padding) + kx) * s.in_channels + c);
-      }
-    }
-  }
-  r.weights.assign(int64_t(r.blocks.size()) * r.taps * kLanes, 0.0f);
+  // Without groups the pixels of a kernel row are one run.
+  r.run = planar ? k : s.groups == 1 ? k * in : in;
+  r.runs = taps / r.run;
+  r.weights.assign(int64_t(r.blocks.size()) * taps * kLanes, 0.0f);
   for (size_t b = 0; b < r.blocks.size(); ++b) {
     for (int lane = 0; lane < r.blocks[b].valid; ++lane) {
-      const float* source = weight + int64_t(r.blocks[b].output + lane) * in * k * k;
+      const float* source = weight + int64_t(r.blocks[b].output + lane) * taps;
       for (int t = 0; t < k * k; ++t) {
+        const int ky = t / k, kx = t % k;
         for (int c = 0; c < in; ++c) {
-          r.weights[(int64_t(b) * r.taps + t * in + c) * kLanes + lane] = source[c * k * k + t];
+          const int tap = planar ? (ky * in + c) * k + kx : t * in + c;
+          r.weights[(int64_t(b) * taps + tap) * kLanes + lane] = source[c * k * k + t];
         }
       }
     }

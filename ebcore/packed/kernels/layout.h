@@ -54,13 +54,12 @@ BinaryWeights binary_weights(const ConvShape& shape, int experts, const uint8_t*
                              int chain_taps);
 
 struct RealWeights {
-  int taps = 0;
+  int runs = 0, run = 0;  // a patch's runs of consecutive floats
   std::vector<Block> blocks;
-  std::vector<int32_t> offsets;
-  Aligned<float> weights;  // [blocks][taps][16]
+  Aligned<float> weights;  // [blocks][runs * run][16]
 };
-// `weight` [O, I / G, K, K].
-RealWeights real_weights(const ConvShape& shape, const float* weight);
+// `weight` [O, I / G, K, K]; `planar`: for input rows [channel][column] instead of [column][channel].
+RealWeights real_weights(const ConvShape& shape, const float* weight, bool planar);
 
 // One value per output channel in lane order; `fill` where there is none.
 Aligned<float> lane_order(const std::vector<Block>& blocks, const float* values, float fill);

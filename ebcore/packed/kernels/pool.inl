@@ -2,49 +2,97 @@
 //
 // average = sum over the window / its pixels, where padding counts only with include_pad; a window
 // that ceil mode lets stick out past the padding counts what is inside.
+//
+// First down, then across: the columns of neighbouring windows overlap, and k + k values are combined
+// instead of k * k.
 
-FN vf larger(vf a, vf b) { return choose((a > b) | (a != a), a, b); }  // a NaN stays, as in PyTorch
 FN float larger(float a, float b) { return a > b || a != a ? a : b; }
+FN float load_as(const float* p, float) { return *p; }
+FN vf load_as(const float* p, vf) { return load(p); }
+FN float all(float s, float) { return s; }
+FN vf all(float s, vf) { return set1(s); }
 
-template <typename T, typename Load>
-FN T pool_window(const PoolArgs& a, int top, int bottom, int left, int right, T start, Load get) {
-  T result = start;
-  for (int y = top; y < bottom; ++y) {
-    for (int x = left; x < right; ++x) {
-      const T value = get((int64_t(y) * a.width + x) * a.channels);
-      result = a.max ? larger(result, value) : result + value;
+template <bool MAX, typename T>
+FN T combine(T a, T b) {
+  return MAX ? larger(a, b) : a + b;
+}
+
+constexpr int kColumns = 128;      // of one vector of channels: 8 KiB of the level 1 cache
+constexpr int kPoolFloats = 2048;  // of the input, which should stay there for all channels
+
+// Output columns [first, last) of one row, for the channels in one T from x on. K: kernel, 0: any.
+template <bool MAX, int K, typename T>
+FN void pool_columns(const PoolArgs& a, const float* x, int top, int rows, int first, int last,
+                     const float* pixels, float* out) {
+  const auto low = [](int v) { return v > 0 ? v : 0; };
+  const auto high = [&](int v) { return v < a.width ? v : a.width; };
+  const int kernel = K ? K : a.kernel;
+  const int start = low(first * a.stride - a.padding);
+  const int end = high((last - 1) * a.stride - a.padding + kernel);
+  T column[kColumns];
+  x += (top - a.first) * a.row + int64_t(start) * a.channels;
+  for (int i = 0; i < end - start; ++i, x += a.channels) {
+    T v = load_as(x, T{});
+    if (rows == K) {
+#pragma GCC unroll 3
+      for (int r = 1; r < K; ++r) v = combine<MAX>(v, load_as(x + r * a.row, T{}));
+    } else {
+      for (int r = 1; r < rows; ++r) v = combine<MAX>(v, load_as(x + r * a.row, T{}));
+    }
+    column[i] = v;
+  }
+  for (int ox = first; ox < last; ++ox) {
+    const int left = ox * a.stride - a.padding;
+    const int from = low(left) - start, to = high(left + kernel) - start;
+    T v = column[from];
+    if (to - from == K) {
+#pragma GCC unroll 3
+      for (int i = 1; i < K; ++i) v = combine<MAX>(v, column[from + i]);
+    } else {
+      for (int i = from + 1; i < to; ++i) v = combine<MAX>(v, column[i]);
+    }
+    if (!MAX) v = v / all(pixels[ox - first], T{});
+    __builtin_memcpy(out + int64_t(ox) * a.out_pixel, &v, sizeof v);
+  }
+}
+
+template <bool MAX, int K>
+static void pool_rows(const PoolArgs& a, Range rows) {
+  const auto low = [](int v) { return v > 0 ? v : 0; };
+  const auto high = [](int v, int limit) { return v < limit ? v : limit; };
+  const int columns = high(kPoolFloats / (a.channels * a.kernel), kColumns);
+  const int fit = columns > a.kernel ? (columns - a.kernel) / a.stride + 1 : 1;
+  for (int oy = rows.first; oy < rows.last; ++oy) {
+    const int y = oy * a.stride - a.padding;
+    const int top = low(y), bottom = high(y + a.kernel, a.height);
+    const int whole_rows = high(y + a.kernel, a.height + a.padding) - y;
+    float* out = a.out + (oy - rows.first) * a.out_row;
+    for (int first = 0; first < a.out_width; first += fit) {
+      const int last = high(first + fit, a.out_width);
+      float pixels[kColumns];
+      for (int ox = first; ox < last; ++ox) {
+        const int left = ox * a.stride - a.padding;
+        const int inside = high(left + a.kernel, a.width) - low(left);
+        const int whole = high(left + a.kernel, a.width + a.padding) - left;
+        pixels[ox - first] =
+            float(a.include_pad ? whole_rows * whole : (bottom - top) * inside);
+      }
+      int c = 0;
+      for (; c + V <= a.channels; c += V) {
+        pool_columns<MAX, K, vf>(a, a.x + c, top, bottom - top, first, last, pixels, out + c);
+      }
+      for (; c < a.channels; ++c) {
+        pool_columns<MAX, K, float>(a, a.x + c, top, bottom - top, first, last, pixels, out + c);
+      }
     }
   }
-  return result;
 }
 
 static void pool(const PoolArgs& a, Range rows) {
-  const auto low = [](int v) { return v > 0 ? v : 0; };
-  const auto high = [](int v, int limit) { return v < limit ? v : limit; };
-  float* out = a.out + int64_t(rows.first) * a.out_width * a.channels;
-  for (int oy = rows.first; oy < rows.last; ++oy) {
-    for (int ox = 0; ox < a.out_width; ++ox, out += a.channels) {
-      const int y = oy * a.stride - a.padding, x = ox * a.stride - a.padding;
-      const int top = low(y), bottom = high(y + a.kernel, a.height);
-      const int left = low(x), right = high(x + a.kernel, a.width);
-      const int inside = (bottom - top) * (right - left);
-      const int whole = (high(y + a.kernel, a.height + a.padding) - y) *
-                        (high(x + a.kernel, a.width + a.padding) - x);
-      const float pixels = float(a.include_pad ? whole : inside);
-      const float start = a.max ? -__builtin_inff() : 0.0f;
-      int c = 0;
-      for (; c + V <= a.channels; c += V) {
-        const vf r = pool_window(a, top, bottom, left, right, set1(start),
-                                 [&](int64_t at) { return load(a.x + at + c); });
-        store(out + c, a.max ? r : r / set1(pixels));
-      }
-      for (; c < a.channels; ++c) {
-        const float r = pool_window(a, top, bottom, left, right, start,
-                                    [&](int64_t at) { return a.x[at + c]; });
-        out[c] = a.max ? r : r / pixels;
-      }
-    }
-  }
+  if (a.max && a.kernel == 3) pool_rows<true, 3>(a, rows);
+  else if (a.max) pool_rows<true, 0>(a, rows);
+  else if (a.kernel == 2) pool_rows<false, 2>(a, rows);
+  else pool_rows<false, 0>(a, rows);
 }
 
 // Sum over rows of `channels` values, divided by `divisor`. 64 rows at a time are summed on their own

@@ -1,43 +1,89 @@
-// Real convolution in fp32: y = act(sum over taps of x * w + bias).
+// Real convolution in fp32: y = act(bias + sum over taps of x * w).
 //
 // Same shape of loop as the binary one: output channels in lanes, one activation broadcast, a tile
 // of pixels per weight load. BN is folded into w and bias by the compiler. A classifier is a 1x1
 // convolution of one pixel.
+//
+// With M pixels and N vectors of channels a tap loads M + N values for M * N multiply-adds, and
+// M * N + N + 1 values want registers: 14 x 2 of AVX-512's 32 (14 and 7 divide the widths of
+// ImageNet's networks), 6 x 2 of AVX2's 16. A patch is a few runs of consecutive floats (a kernel
+// row of an NHWC image), so that within a run nothing but one pointer moves.
+
+constexpr int kRealBlocks = V == 16 ? 2 : 1;
+constexpr int kRealTile = V == 16 ? 14 : V == 8 ? 6 : kTile;
+constexpr int kDenseBlocks = 8 / kSub;  // of a single pixel: enough sums to hide the latency
+
+// The compiler must not see through it: it would keep a pointer per pixel, and spill.
+#define EBCORE_OPAQUE(value) __asm__("" : "+r"(value))
+
+// Pixels 0..6 and 7..13 from two pointers and three strides, as addresses of x86 can have it.
+struct Pixels {
+  const char *low, *high;
+  int64_t step, step3, step5;
+};
+
+FN Pixels pixels_from(const float* x, int64_t step) {
+  Pixels p{(const char*)x, nullptr, step * 4, step * 12, step * 20};
+  EBCORE_OPAQUE(p.step3);
+  EBCORE_OPAQUE(p.step5);
+  p.high = p.low + p.step5 + 2 * p.step;
+  return p;
+}
+
+FN float pixel_at(const Pixels& p, int m) {
+  const char* from = m < 7 ? p.low : p.high;
+  const int k = m % 7;
+  const int64_t far = k < 3 ? k * p.step : k == 3 ? p.step3 : k == 4 ? 4 * p.step
+                    : k == 5 ? p.step5 : 2 * p.step3;
+  float value;
+  __builtin_memcpy(&value, from + far, sizeof value);
+  return value;
+}
 
 template <int M, int N>
-FN void real_tile(const RealConvArgs& a, const float* x, int index, int64_t pixel) {
-  const int64_t step = int64_t(a.stride) * a.pixel;
-  const int64_t next = int64_t(a.taps) * kLanes;
+FN void real_tile(const RealConvArgs& a, const float* x, int index, float* out) {
+  constexpr int S = N * kSub;
+  const int64_t next = int64_t(a.runs) * a.run * kLanes;
   const float* w = a.weights + index * next;
-  vf sum[M][N * kSub];
-#pragma GCC unroll 8
-  for (int m = 0; m < M; ++m) {
+  vf sum[M][S];
 #pragma GCC unroll 16
-    for (int s = 0; s < N * kSub; ++s) sum[m][s] = set1(0.0f);
+  for (int s = 0; s < S; ++s) {
+    const vf bias = load(a.bias + (index + s / kSub) * kLanes + s % kSub * V);
+#pragma GCC unroll 14
+    for (int m = 0; m < M; ++m) sum[m][s] = bias;
   }
+  Pixels p = pixels_from(x, a.step);
+  const int run = a.run;
+  const int32_t *offset = a.offsets, *end = offset + a.runs;
+  for (int64_t last = 0; offset != end; ++offset) {
+    p.low += (*offset - last) * 4, p.high += (*offset - last) * 4;
+    last = *offset + run;
 #pragma GCC unroll 1
-  for (int t = 0; t < a.taps; ++t, w += kLanes) {
-    const float* at = x + a.offsets[t];
-    vf weight[N * kSub];
+    for (int t = run; t > 0; --t) {
+      vf weight[S];
 #pragma GCC unroll 16
-    for (int s = 0; s < N * kSub; ++s) weight[s] = load(w + s / kSub * next + s % kSub * V);
-#pragma GCC unroll 8
-    for (int m = 0; m < M; ++m) {
-      const vf value = set1(at[m * step]);
+      for (int s = 0; s < S; ++s) weight[s] = load(w + s / kSub * next + s % kSub * V);
+#pragma GCC unroll 14
+      for (int m = 0; m < M; ++m) {
+        const vf value = set1(pixel_at(p, m));
 #pragma GCC unroll 16
-      for (int s = 0; s < N * kSub; ++s) sum[m][s] = fma(value, weight[s], sum[m][s]);
+        for (int s = 0; s < S; ++s) sum[m][s] = fma(value, weight[s], sum[m][s]);
+      }
+      w += kLanes, p.low += 4, p.high += 4;
+      EBCORE_OPAQUE(p.low);
+      EBCORE_OPAQUE(p.high);
     }
   }
-#pragma GCC unroll 8
-  for (int m = 0; m < M; ++m) {
 #pragma GCC unroll 16
-    for (int s = 0; s < N * kSub; ++s) {
-      const int b = index + s / kSub;
-      const int sub = s % kSub * V, valid = a.block[b].valid - sub;
-      if (valid <= 0) continue;
-      const vf y = activation(sum[m][s] + load(a.bias + b * kLanes + sub), a.act,
-                              load(a.slope + b * kLanes + sub));
-      float* to = a.out + (pixel + m) * a.channels + a.block[b].output + sub;
+  for (int s = 0; s < S; ++s) {
+    const int b = index + s / kSub;
+    const int sub = s % kSub * V, valid = a.block[b].valid - sub;
+    if (valid <= 0) continue;
+    const vf slope = load(a.slope + b * kLanes + sub);
+    float* to = out + a.block[b].output + sub;
+#pragma GCC unroll 14
+    for (int m = 0; m < M; ++m, to += a.channels) {
+      const vf y = activation(sum[m][s], a.act, slope);
       if (valid >= V) store(to, y);
       else store_lanes(to, y, nullptr, valid);
     }
@@ -45,28 +91,44 @@ FN void real_tile(const RealConvArgs& a, const float* x, int index, int64_t pixe
 }
 
 template <int N>
-static void real_row(const RealConvArgs& a, int index, int y) {
-  const int64_t step = int64_t(a.stride) * a.pixel;
-  const float* x = a.x + int64_t(y) * a.stride * a.row + a.block[index].input;
-  const int64_t pixel = int64_t(y) * a.out_width;
+static void real_row(const RealConvArgs& a, int index, int64_t y, int width) {
+  const float* x = a.x + y * a.row + a.block[index].input * a.input;
+  float* out = a.out + y * a.out_row;
   int i = 0;
-  for (; i + kTile <= a.out_width; i += kTile) real_tile<kTile, N>(a, x + i * step, index, pixel + i);
-  for (; i + 2 <= a.out_width; i += 2) real_tile<2, N>(a, x + i * step, index, pixel + i);
-  for (; i < a.out_width; ++i) real_tile<1, N>(a, x + i * step, index, pixel + i);
+#define EBCORE_TILES(M)                                                           \
+  for (constexpr int P = M > 0 ? M : 1; i + P <= width; i += P) {                 \
+    real_tile<P, N>(a, x + i * a.step, index, out + int64_t(i) * a.channels);     \
+  }
+  EBCORE_TILES(kRealTile)
+  EBCORE_TILES(kRealTile / 2)
+  EBCORE_TILES(2)
+  EBCORE_TILES(1)
+#undef EBCORE_TILES
+}
+
+static void real_pixel(const RealConvArgs& a) {
+  for (int b = 0; b < a.blocks;) {
+    const bool together =
+        b + kDenseBlocks <= a.blocks && a.block[b].input == a.block[b + kDenseBlocks - 1].input;
+    if (together) real_tile<1, kDenseBlocks>(a, a.x + a.block[b].input * a.input, b, a.out);
+    else real_tile<1, 1>(a, a.x + a.block[b].input * a.input, b, a.out);
+    b += together ? kDenseBlocks : 1;
+  }
 }
 
 static void real_conv(const RealConvArgs& a, Range rows) {
+  // Rows that follow one another without a gap are one long row: fewer tails.
+  const bool flat = a.row == a.width * a.step && a.out_row == int64_t(a.width) * a.channels;
+  const int width = flat ? a.width * (rows.last - rows.first) : a.width;
+  const int end = flat ? rows.first + 1 : rows.last;
+  if (width == 1 && end - rows.first == 1) return real_pixel(a);
   for (int b = 0; b < a.blocks;) {
-    // Four blocks hide the latency of a single pixel; two halve the broadcasts of many.
-    const auto together = [&](int n) {
-      return b + n <= a.blocks && a.block[b].input == a.block[b + n - 1].input;
-    };
-    const int n = a.out_width == 1 && together(4) ? 4 : together(2) ? 2 : 1;
-    for (int y = rows.first; y < rows.last; ++y) {
-      if (n == 4) real_row<4>(a, b, y);
-      else if (n == 2) real_row<2>(a, b, y);
-      else real_row<1>(a, b, y);
+    const bool two = kRealBlocks == 2 && b + 2 <= a.blocks &&
+                     a.block[b].input == a.block[b + 1].input;
+    for (int y = rows.first; y < end; ++y) {
+      if (two) real_row<kRealBlocks>(a, b, y, width);
+      else real_row<1>(a, b, y, width);
     }
-    b += n;
+    b += two ? 2 : 1;
   }
 }

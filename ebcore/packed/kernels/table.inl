@@ -16,4 +16,4 @@
 
 static const Kernels table = {
     EBCORE_NAME, kChainTaps, sign_pack, prefix, binary_conv, real_conv, pool,
-    mean,        affine,     activate,  add,    limits};
+    mean,        affine,     activate,  copy,   add,         limits};

@@ -14,6 +14,7 @@ namespace {
 
 constexpr int kSpins = 20000;  // most of a millisecond: a sleeper comes too late to help
 constexpr int kPatience = 200;
+constexpr int kMaxThreads = 1024;
 constexpr int kPartsPerThread = 3;  // so that a thread which gets less time does less
 
 void pause() {
@@ -35,12 +36,13 @@ struct Team::State {
   std::vector<std::thread> threads;
   std::mutex lock;
   std::condition_variable wake;
-  // One word holds the turn (32 bits), the number of its parts and the next part to take (16 each):
-  // a thread that comes late finds another turn or no part left, and nobody has to wait for it.
+  // The turn (32 bits), the number of its parts and of its threads (16 each). Every part keeps the last turn in which somebody
+  // took it: a thread that comes late finds them all taken, and nobody has to wait for it.
   std::atomic<uint64_t> state{0};
+  std::atomic<uint32_t> taken[kPartsPerThread * kMaxThreads]{};
   std::atomic<int> done{0}, asleep{0};
   std::atomic<bool> stop{false};
-  const std::function<void(Range)>* body = nullptr;
+  const Team::Body* body = nullptr;
   int count = 0;
 
   uint32_t turn() const { return uint32_t(state.load() >> 32); }
@@ -56,29 +58,37 @@ struct Team::State {
     wake.wait(hold, [&] { return turn() != seen; });
   }
 
-  // Takes parts of this turn's work until none is left.
-  void help(uint32_t mine) {
-    uint64_t now = state.load();
-    while (uint32_t(now >> 32) == mine && uint16_t(now) < uint16_t(now >> 16)) {
-      if (!state.compare_exchange_weak(now, now + 1)) continue;
-      (*body)(part(count, uint16_t(now >> 16), uint16_t(now)));
+  // Takes parts of this turn's work until none is left, its own share first: that way a thread meets
+  // the rows again that it wrote in the last turn, and they are in its cache.
+  void help(uint64_t now, int thread) {
+    const uint32_t mine = uint32_t(now >> 32);
+    const int parts = int(uint32_t(now) >> 16), threads = int(uint16_t(now));
+    if (thread >= threads) return;
+    const int start = int(int64_t(parts) * thread / threads);
+    for (int i = 0; i < parts; ++i) {
+      const int p = (start + i) % parts;
+      uint32_t before = taken[p].load();
+      const bool free = int32_t(before - mine) < 0;
+      if (!free || !taken[p].compare_exchange_strong(before, mine)) continue;
+      (*body)(part(count, parts, p), thread);
       ++done;
-      now = state.load();
     }
   }
 
-  void work(uint32_t seen) {
+  void work(uint32_t seen, int thread) {
     for (;;) {
       await(seen);
       if (stop.load()) return;
-      seen = turn();
-      help(seen);
+      const uint64_t now = state.load();
+      seen = uint32_t(now >> 32);
+      help(now, thread);
     }
   }
 
-  uint32_t next_turn(int parts) {
-    const uint32_t next = turn() + 1;
-    state.store(uint64_t(next) << 32 | uint64_t(parts) << 16);
+  uint64_t next_turn(int parts, int threads_now) {
+    const uint64_t next =
+        uint64_t(turn() + 1) << 32 | uint64_t(parts) << 16 | uint64_t(threads_now);
+    state.store(next);
     if (asleep.exchange(0) > 0) {
       const std::lock_guard<std::mutex> hold(lock);
       wake.notify_all();
@@ -88,7 +98,7 @@ struct Team::State {
 
   ~State() {
     stop = true;
-    next_turn(0);
+    next_turn(0, 0);
     for (std::thread& t : threads) t.join();
   }
 };
@@ -100,18 +110,19 @@ Team::~Team() {
   if (state_ && state_->owner != getpid()) state_.release();
 }
 
-void Team::parallel(int threads, int count, const std::function<void(Range)>& body) {
-  threads = std::min(threads, count);
-  if (threads <= 1) return body({0, count});
+void Team::parallel(int threads, int count, const Body& body) {
+  threads = std::min({threads, count, kMaxThreads});
+  if (threads <= 1) return body({0, count}, 0);
   if (state_ && state_->owner != getpid()) state_.release();
   if (!state_) state_ = std::make_unique<State>();
   State& s = *state_;
   while (int(s.threads.size()) + 1 < threads) {
-    s.threads.emplace_back([&s, seen = s.turn()] { s.work(seen); });
+    s.threads.emplace_back(
+        [&s, seen = s.turn(), thread = int(s.threads.size()) + 1] { s.work(seen, thread); });
   }
   s.body = &body, s.count = count, s.done = 0;
   const int parts = std::min(count, kPartsPerThread * threads);
-  s.help(s.next_turn(parts));
+  s.help(s.next_turn(parts, threads), 0);
   for (int i = 0; s.done.load() != parts; ++i) {
     // Whoever still works may wait for this very core.
     i < kPatience ? pause() : std::this_thread::yield();

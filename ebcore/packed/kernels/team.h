@@ -15,9 +15,10 @@ class Team {
  public:
   Team();
   ~Team();
-  // Calls body on parts of [0, count), from this and up to `threads` - 1 other threads; body must
-  // not throw.
-  void parallel(int threads, int count, const std::function<void(Range)>& body);
+  // Calls body(part, thread) on parts of [0, count), from this thread (0) and up to `threads` - 1
+  // others; body must not throw.
+  using Body = std::function<void(Range, int)>;
+  void parallel(int threads, int count, const Body& body);
 
  private:
   struct State;

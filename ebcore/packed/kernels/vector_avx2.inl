@@ -14,6 +14,11 @@ typedef uint32_t vu __attribute__((vector_size(32)));
 FN vf set1(float s) { return (vf)_mm256_set1_ps(s); }
 FN vu set1u(uint32_t s) { return (vu)_mm256_set1_epi32(int(s)); }
 FN vf fma(vf a, vf b, vf c) { return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
+// NaN where either is, as in PyTorch.
+FN vf larger(vf a, vf b) {
+  const __m256 nan = _mm256_cmp_ps((__m256)a, (__m256)a, _CMP_UNORD_Q);
+  return (vf)_mm256_blendv_ps(_mm256_max_ps((__m256)a, (__m256)b), (__m256)a, nan);
+}
 FN vf max0(vf a) { return (vf)_mm256_max_ps((__m256)a, _mm256_setzero_ps()); }
 
 FN uint32_t nonnegative(vf a) {

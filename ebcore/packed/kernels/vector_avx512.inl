@@ -13,6 +13,11 @@ typedef uint32_t vu __attribute__((vector_size(64)));
 FN vf set1(float s) { return (vf)_mm512_set1_ps(s); }
 FN vu set1u(uint32_t s) { return (vu)_mm512_set1_epi32(int(s)); }
 FN vf fma(vf a, vf b, vf c) { return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
+// NaN where either is, as in PyTorch.
+FN vf larger(vf a, vf b) {
+  const __mmask16 nan = _mm512_cmp_ps_mask((__m512)a, (__m512)a, _CMP_UNORD_Q);
+  return (vf)_mm512_mask_mov_ps(_mm512_max_ps((__m512)a, (__m512)b), nan, (__m512)a);
+}
 FN vf max0(vf a) { return (vf)_mm512_max_ps((__m512)a, _mm512_setzero_ps()); }
 
 FN uint32_t nonnegative(vf a) {

@@ -17,6 +17,8 @@ FN vi set1i(int32_t s) { return (vi)vdupq_n_s32(s); }
 FN vf fma(vf a, vf b, vf c) {
   return (vf)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
 }
+// NaN where either is, as in PyTorch.
+FN vf larger(vf a, vf b) { return (vf)vmaxq_f32((float32x4_t)a, (float32x4_t)b); }
 FN vf max0(vf a) { return (vf)vmaxq_f32((float32x4_t)a, vdupq_n_f32(0.0f)); }
 FN vf to_float(vi a) { return (vf)vcvtq_f32_s32((int32x4_t)a); }
 FN vf prelu(vf a, vf slope) {

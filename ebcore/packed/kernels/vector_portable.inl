@@ -20,6 +20,11 @@ typedef uint32_t vu __attribute__((vector_size(16)));
 FN vf set1(float s) { return vf{s, s, s, s}; }
 FN vu set1u(uint32_t s) { return vu{s, s, s, s}; }
 FN vf fma(vf a, vf b, vf c) { return a * b + c; }
+// NaN where either is, as in PyTorch.
+FN vf larger(vf a, vf b) {
+  const vi first = (a > b) | (a != a);
+  return (vf)(((vi)a & first) | ((vi)b & ~first));
+}
 FN vf max0(vf a) { return (vf)((vi)a & (a > set1(0.0f))); }
 
 // Bit i is 1 where lane i is >= 0 (-0.0 too).
