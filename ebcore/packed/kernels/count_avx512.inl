@@ -22,7 +22,7 @@
     __m512i d_;                                                             \
     __asm__("vpxord " EBCORE_AT##m("") ", %[w], %[d]\n\t"                   \
             "vpopcntd %[d], %[d]\n\t"                                       \
-            "vpaddd %[d], %[sum], %[sum]"                                   \
+            "vpsubd %[d], %[sum], %[sum]"                                   \
             : [d] "=&v"(d_), [sum] "+v"(sum[M > from + m ? from + m : 0])   \
             : [w] "v"(weight), EBCORE_PIXELS);                              \
   }
@@ -46,10 +46,10 @@
 
 template <int M, bool MASKED>
 FN void plain_count(const BinaryConvArgs& a, const uint32_t* patch, int64_t step, const uint32_t* w,
-                    const uint32_t* masks, vi (&count)[M][kSub]) {
+                    const uint32_t* masks, vi (&start)[M][kSub]) {
   __m512i sum[M];
 #pragma GCC unroll 14
-  for (int m = 0; m < M; ++m) sum[m] = _mm512_setzero_si512();
+  for (int m = 0; m < M; ++m) sum[m] = (__m512i)start[m][0];
   const int32_t *offset = a.offsets, *end = offset + a.taps;
   if (MASKED) {
     const __m512i mask = _mm512_loadu_si512(masks);
@@ -60,7 +60,7 @@ FN void plain_count(const BinaryConvArgs& a, const uint32_t* patch, int64_t step
       for (int m = 0; m < M; ++m) {  // 0x28 is the truth table of (x ^ w) & mask
         const __m512i word = _mm512_set1_epi32(int(patch[*offset + m * step]));
         const __m512i d = _mm512_ternarylogic_epi32(word, weight, mask, 0x28);
-        sum[m] = _mm512_add_epi32(sum[m], _mm512_popcnt_epi32(d));
+        sum[m] = _mm512_sub_epi32(sum[m], _mm512_popcnt_epi32(d));
       }
     }
   } else {
@@ -106,15 +106,13 @@ FN void plain_count(const BinaryConvArgs& a, const uint32_t* patch, int64_t step
 #undef EBCORE_SEVEN
   }
 #pragma GCC unroll 14
-  for (int m = 0; m < M; ++m) count[m][0] = (vi)sum[m];
+  for (int m = 0; m < M; ++m) start[m][0] = (vi)sum[m];
 }
 
 // 2 * sum popcount(c) + popcount(v_{n-1}) + parity. `x` starts with the XOR before the patch.
 template <int M>
-FN void chain_count(int taps, const uint32_t* x, const Patches& patches, int column,
-                    const uint32_t* w, vi (&count)[M][kSub]) {
-  const int64_t step = patches.step;
-  const int32_t* parity = patches.parity + column * patches.stride;
+FN void chain_count(int taps, const uint32_t* x, int64_t step, const uint32_t* w,
+                    vi (&start)[M][kSub]) {
   __m512i sum[M], before[M];
 #pragma GCC unroll 8
   for (int m = 0; m < M; ++m) {
@@ -153,6 +151,6 @@ FN void chain_count(int taps, const uint32_t* x, const Patches& patches, int col
 #pragma GCC unroll 8
   for (int m = 0; m < M; ++m) {
     const __m512i last = _mm512_popcnt_epi32(before[m]);
-    count[m][0] = (vi)sum[m] + (vi)sum[m] + (vi)last + set1i(parity[m * patches.stride]);
+    start[m][0] = start[m][0] - (vi)last - ((vi)sum[m] + (vi)sum[m]);
   }
 }

@@ -194,13 +194,13 @@ struct Step {
     a.masks = w.masks.empty() ? nullptr : w.masks.data();
     a.weights = w.weights.data() + expert * w.weights_per_expert();
     a.row_base = w.row_base.data(), a.column_base = w.column_base.data();
-    a.prefix = w.chain ? work.prefix.data() : nullptr, a.parity = work.parity.data();
+    a.prefix = w.chain ? work.prefix.data() : nullptr, a.origin = work.origins.data();
     return a;
   }
 
   void set_epilogue(BinaryConvArgs& a, const float* scale, int expert) const {
     const BinaryWeights& w = node.binary;
-    a.end.base = w.base.data() + expert * w.base_per_expert();
+    a.end.base = w.base.data() + expert * w.base_per_expert(), a.end.odd = w.odd;
     a.end.scale = scale, a.end.shift = node.shift.data();
     a.end.slope = node.slope.data(), a.end.act = node.attrs[4];
     a.end.residual = data(node.inputs[1]);
@@ -321,7 +321,7 @@ struct Lease {
     work->arena.reset(m.arena);
     work->padded.resize(m.padded), work->pooled.resize(m.channels);
     work->lanes.resize(3 * m.channels);
-    work->prefix.resize(m.prefix), work->parity.resize(m.parity);
+    work->prefix.resize(m.prefix), work->origins.resize(m.origins);
   }
   ~Lease() {
     const std::lock_guard<std::mutex> hold(model.lock);

@@ -66,8 +66,8 @@ class Arena {
 struct Workspace {
   Arena arena;
   Aligned<float> padded, pooled, lanes;
-  std::vector<uint32_t> prefix;  // running XORs and their parities, see prefix.inl
-  std::vector<int32_t> parity;
+  std::vector<uint32_t> prefix;  // running XORs and what they add, see prefix.inl
+  std::vector<float> origins;
   std::vector<int32_t> accumulators;
   Team team;
   float* floats(int64_t offset) const { return reinterpret_cast<float*>(arena.at(offset)); }
@@ -79,7 +79,7 @@ struct Model {
   std::vector<Value> values;  // 0 is the input, i + 1 the output of node i
   std::vector<Node> nodes;
   int64_t arena = 0, padded = 0, channels = 0;  // sizes a workspace needs
-  int64_t prefix = 0, parity = 0;
+  int64_t prefix = 0, origins = 0;
   std::mutex lock;
   std::vector<std::unique_ptr<Workspace>> idle;  // one per concurrent run, kept for the next
 };

@@ -8,6 +8,9 @@ namespace ebcore {
 
 constexpr int kLanes = 16;  // output channels side by side in every weight layout
 
+// Counts are taken off the bits of fp32 numbers around it, where a step of 1 is worth 2 (epilogue.inl).
+constexpr float kOrigin = 3 << 23;
+
 // Rows [first, last) of an image: what one thread does.
 struct Range {
   int first, last;
@@ -34,11 +37,12 @@ struct SignPackArgs {
 // What follows a binary convolution, all per output channel:
 //     y = act((base - 2 * count) * scale + shift) + residual, and the next layer's signs of y.
 struct Epilogue {
-  const float* base;   // [row classes][column classes][blocks][16]
+  const float* base;   // [row classes][column classes][blocks + 1][16], see layout.h
   const float* scale;  // scale, shift, slope: in lane order, padded to whole blocks
   const float* shift;
   const float* slope;
   int act;
+  bool odd;               // the last block of base counts
   const float* residual;  // [OH][OW][O] or null
   float* out;             // [OH][OW][O]
   int channels;           // O
@@ -70,7 +74,7 @@ struct BinaryConvArgs {
   const int32_t* row_base;     // where the base of an output row's
   const int32_t* column_base;  // and of an output column's class starts
   uint32_t* prefix;  // running XORs, null: the plain form
-  int32_t* parity;
+  float* origin;
   Epilogue end;
 };
 

@@ -68,11 +68,12 @@ BinaryWeights binary_weights(const ConvShape& s, int experts, const uint8_t* bit
   const auto columns = classify(s.width, s.out_width, s, r.column_base);
   r.row_classes = int(rows.size());
   r.column_classes = int(columns.size());
-  const int lanes = int(r.blocks.size()) * kLanes;
+  const int lanes = int(r.blocks.size() + 1) * kLanes;
   for (int32_t& row : r.row_base) row *= r.column_classes * lanes;
   for (int32_t& column : r.column_base) column *= lanes;
   r.weights.assign(r.weights_per_expert() * experts, 0);
-  r.base.assign(r.base_per_expert() * experts, 0);
+  r.base.assign(r.base_per_expert() * experts, kOrigin);
+  r.odd = in % 2 != 0;
   if (p.merged > 1) r.masks.assign(r.blocks.size() * kLanes, 0);
 
   std::vector<int> sums(k * k);
@@ -111,8 +112,9 @@ BinaryWeights binary_weights(const ConvShape& s, int experts, const uint8_t* bit
                                corner(top, left);
             const int value = k * k * in + corner(k, k) - inside;
             const int64_t at = int64_t(row) * r.column_classes + column;
-            r.base[e * r.base_per_expert() + (at * r.blocks.size() + b) * kLanes + lane] =
-                float(value);
+            float* base = &r.base[e * r.base_per_expert() + at * lanes];
+            base[b * kLanes + lane] = kOrigin + float(value - value % 2);
+            for (int i = 0; i < kLanes; ++i) base[r.blocks.size() * kLanes + i] = float(value % 2);
           }
         }
       }

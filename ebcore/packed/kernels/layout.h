@@ -40,12 +40,15 @@ struct BinaryWeights {
   std::vector<int32_t> offsets;
   Aligned<uint32_t> masks;    // empty: not needed
   Aligned<uint32_t> weights;  // [experts][blocks][taps][16]
-  Aligned<float> base;        // [experts][row classes][column classes][blocks][16]
+  // [experts][row classes][column classes][blocks + 1][16]: kOrigin + the even part of each base,
+  // then what makes odd bases odd, 0 or 1: the same for all channels.
+  Aligned<float> base;
+  bool odd = false;  // some are
   std::vector<int32_t> row_base, column_base;  // where each row's and column's class starts in base
   int row_classes = 0, column_classes = 0;
   int64_t weights_per_expert() const { return int64_t(blocks.size()) * taps * kLanes; }
   int64_t base_per_expert() const {
-    return int64_t(row_classes) * column_classes * int64_t(blocks.size()) * kLanes;
+    return int64_t(row_classes) * column_classes * int64_t(blocks.size() + 1) * kLanes;
   }
 };
 // `bits` [experts, O, I / G, K, K], element i in bit i % 8 of byte i / 8. From `chain_taps` words a

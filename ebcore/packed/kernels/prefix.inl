@@ -26,11 +26,11 @@ static void prefix_rows(const BinaryConvArgs& a, Range rows) {
       const int64_t line = int64_t(y) * a.pack_groups + g;
       const uint32_t* from = a.bits + y * a.stride * a.row + g * a.pack_words;
       uint32_t* to = a.prefix + line * length;
-      int32_t* parity = a.parity + line * a.width;
+      float* origin = a.origin + line * a.width;
       uint32_t run = 0;
       *to++ = 0;
       for (int x = 0; x < width; ++x, from += pixel, to += column) {
-        parity[x] = -__builtin_popcount(run);
+        origin[x] = kOrigin - 2.0f * float(__builtin_popcount(run));
         for (int ky = 0; ky < kernel; ++ky) {
           for (int w = 0; w < words; ++w) to[ky * words + w] = run ^= from[ky * row + w];
         }
@@ -50,5 +50,5 @@ static void prefix(const BinaryConvArgs& a, Range rows) {
 FN Patches chain_patches(const BinaryConvArgs& a, const Block& block, int y) {
   const int64_t line = int64_t(y) * a.pack_groups + block.group;
   return {a.prefix + line * prefix_length(a), int64_t(a.stride) * a.kernel * a.pack_words,
-          a.parity + line * a.width, a.stride};
+          a.origin + line * a.width};
 }
