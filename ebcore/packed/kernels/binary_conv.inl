@@ -19,13 +19,14 @@ struct Row {
 };
 
 // A tile of one row of one block, a function of its own: the compiler has its registers to itself.
-template <int N, bool CHAIN, bool MASKED>
+template <int N, bool CHAIN, bool MASKED, int STEP>
 static __attribute__((noinline)) void binary_tile(const BinaryConvArgs& a, const Row& row, int64_t x) {
   fetch_tile<N>(row.finish, x);
   vi sum[N][kSub];
   start_tile<N>(row.finish, x, sum);
   const uint32_t* from = row.patches.first + x * row.patches.step;
-  if (CHAIN) chain_count<N>(a.taps, from, row.patches.step, row.weights, sum);
+  if (CHAIN) chain_count<N, STEP>(a.taps, from, row.patches.step, row.weights, sum);
+  else if (STEP) plain_count<N, STEP>(a, from, row.weights, sum);
   else plain_count<N, MASKED>(a, from, row.patches.step, row.weights, row.masks, sum);
   finish_tile<N, CHAIN>(row.finish, x, sum);
 }
@@ -41,14 +42,14 @@ FN void start_row(const BinaryConvArgs& a, int index, int y, Row& row) {
 }
 
 // 7 and 14 divide the widths of ImageNet's networks, 8 and less the rest.
-template <bool CHAIN, bool MASKED>
+template <bool CHAIN, bool MASKED, int STEP>
 static void binary_row(const BinaryConvArgs& a, const Row& row) {
   constexpr int tile = CHAIN || MASKED ? kTile : kPlainTile;
   const int width = a.out_width;
   int x = 0;
 #define EBCORE_TILES(M)                                                            \
   for (constexpr int N = M <= tile ? M : 1; M <= tile && x + N <= width; x += N) { \
-    binary_tile<N, CHAIN, MASKED>(a, row, x);                                      \
+    binary_tile<N, CHAIN, MASKED, (N < 7 ? 0 : STEP)>(a, row, x);                                      \
   }
   if (width % 14 == 0) EBCORE_TILES(14)
   if (width % 7 == 0) EBCORE_TILES(7)
@@ -61,7 +62,7 @@ static void binary_row(const BinaryConvArgs& a, const Row& row) {
 
 // Rows of blocks one after the other, the next one's addresses computed before the current one is
 // counted: a row waits for nothing when its turn comes.
-template <bool CHAIN, bool MASKED>
+template <bool CHAIN, bool MASKED, int STEP>
 static void binary_rows(const BinaryConvArgs& a, Range rows, Range blocks) {
   const int64_t weight_bytes = int64_t(blocks.last - blocks.first) * a.taps * kLanes * 4;
   const bool rows_first = weight_bytes <= 24 * 1024;  // all stay in L1: walk the image once
@@ -74,13 +75,35 @@ static void binary_rows(const BinaryConvArgs& a, Range rows, Range blocks) {
     if (!rows_first && ++y == rows.last) y = rows.first, ++index;
     const bool more = y < rows.last && index < blocks.last;
     if (more) start_row<CHAIN, MASKED>(a, index, y, row[(turn + 1) % 2]);
-    binary_row<CHAIN, MASKED>(a, row[turn % 2]);
+    binary_row<CHAIN, MASKED, STEP>(a, row[turn % 2]);
     if (!more) return;
   }
 }
 
+// The steps from pixel to pixel that have kernels of their own, in words: those of 3x3 and 1x1
+// layers of 32 to 512 channels a group.
 static void binary_conv(const BinaryConvArgs& a, Range rows, Range blocks) {
-  if (a.prefix) binary_rows<true, false>(a, rows, blocks);
-  else if (a.masks) binary_rows<false, true>(a, rows, blocks);
-  else binary_rows<false, false>(a, rows, blocks);
+  if (a.masks) return binary_rows<false, true, 0>(a, rows, blocks);
+#define EBCORE_STEP(CHAIN, STEP) \
+  case STEP: return binary_rows<CHAIN, false, kConstantSteps ? STEP : 0>(a, rows, blocks);
+  if (a.prefix) {
+    switch (a.stride * a.kernel * a.pack_words) {
+      EBCORE_STEP(true, 12)
+      EBCORE_STEP(true, 24)
+      EBCORE_STEP(true, 48)
+      EBCORE_STEP(true, 96)
+    }
+    return binary_rows<true, false, 0>(a, rows, blocks);
+  }
+  if (a.span == a.kernel * a.pixel) {
+    switch (a.stride * a.pixel) {
+      EBCORE_STEP(false, 1)
+      EBCORE_STEP(false, 2)
+      EBCORE_STEP(false, 4)
+      EBCORE_STEP(false, 8)
+      EBCORE_STEP(false, 16)
+    }
+  }
+#undef EBCORE_STEP
+  binary_rows<false, false, 0>(a, rows, blocks);
 }

@@ -189,7 +189,7 @@ struct Step {
     a.out_height = s.out_height, a.out_width = s.out_width;
     a.stride = s.stride, a.kernel = s.kernel;
     a.pack_groups = w.packing.groups, a.pack_words = w.packing.words;
-    a.taps = w.taps, a.offsets = w.offsets.data();
+    a.span = s.kernel * w.packing.words, a.taps = w.taps, a.offsets = w.offsets.data();
     a.blocks = int(w.blocks.size()), a.block = w.blocks.data();
     a.masks = w.masks.empty() ? nullptr : w.masks.data();
     a.weights = w.weights.data() + expert * w.weights_per_expert();

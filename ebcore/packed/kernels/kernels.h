@@ -65,7 +65,8 @@ struct BinaryConvArgs {
   int height, width;     // of the padded image
   int out_height, out_width, stride, kernel;
   int pack_groups, pack_words;
-  int taps;                // words of one patch of one pack group
+  int span;                // words of one row of a patch of one pack group
+  int taps;                // words of the patch
   const int32_t* offsets;  // [taps], from the patch's first word
   int blocks;
   const Block* block;
