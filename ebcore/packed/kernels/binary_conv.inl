@@ -18,9 +18,9 @@ struct Row {
   Finish finish;
 };
 
-// A tile of one row of one block, a function of its own: the compiler has its registers to itself.
+// A tile of one row of one block.
 template <int N, bool CHAIN, bool MASKED, int STEP>
-static __attribute__((noinline)) void binary_tile(const BinaryConvArgs& a, const Row& row, int64_t x) {
+FN void binary_tile(const BinaryConvArgs& a, const Row& row, int64_t x) {
   fetch_tile<N>(row.finish, x);
   vi sum[N][kSub];
   start_tile<N>(row.finish, x, sum);
@@ -31,6 +31,23 @@ static __attribute__((noinline)) void binary_tile(const BinaryConvArgs& a, const
   finish_tile<N, CHAIN>(row.finish, x, sum);
 }
 
+// Functions of their own, which read all they need anew for each tile: else compilers keep addresses
+// in vector registers, and the chain needs all of those.
+template <int N, bool CHAIN, bool MASKED, int STEP>
+static __attribute__((noinline)) void lone_tile(const BinaryConvArgs& a, const Row& row,
+                                                int64_t x) {
+  binary_tile<N, CHAIN, MASKED, STEP>(a, row, x);
+}
+
+template <int N, bool CHAIN, bool MASKED, int STEP>
+static __attribute__((noinline)) void binary_tiles(const BinaryConvArgs& a, const Row& row,
+                                                   int64_t x, int64_t end) {
+  for (; x + N <= end; x += N) {
+    __asm__ volatile("" ::: "memory");
+    binary_tile<N, CHAIN, MASKED, STEP>(a, row, x);
+  }
+}
+
 template <bool CHAIN, bool MASKED>
 FN void start_row(const BinaryConvArgs& a, int index, int y, Row& row) {
   const Block& block = a.block[index];
@@ -38,21 +55,26 @@ FN void start_row(const BinaryConvArgs& a, int index, int y, Row& row) {
   row.weights = a.weights + int64_t(index) * a.taps * kLanes;
   row.masks = MASKED ? a.masks + index * kLanes : nullptr;
   finish_row(a, index, y, row.finish);
-  if (CHAIN) row.finish.origin = row.patches.origin, row.finish.origin_step = a.stride;
+  if (CHAIN) row.finish.origin = row.patches.origin;
 }
 
 // 7 and 14 divide the widths of ImageNet's networks, 8 and less the rest.
 template <bool CHAIN, bool MASKED, int STEP>
 static void binary_row(const BinaryConvArgs& a, const Row& row) {
   constexpr int tile = CHAIN || MASKED ? kTile : kPlainTile;
-  const int width = a.out_width;
-  int x = 0;
-#define EBCORE_TILES(M)                                                            \
-  for (constexpr int N = M <= tile ? M : 1; M <= tile && x + N <= width; x += N) { \
-    binary_tile<N, CHAIN, MASKED, (N < 7 ? 0 : STEP)>(a, row, x);                                      \
+  const int64_t width = a.out_width;
+  int64_t x = 0;
+#define EBCORE_TILES(M)                                                     \
+  if (M <= tile) {                                                          \
+    constexpr int N = M <= tile ? M : 1, step = N < 7 ? 0 : STEP;           \
+    const int64_t end = x + (width - x) / N * N;                            \
+    if (!CHAIN && end - x > N) binary_tiles<N, CHAIN, MASKED, step>(a, row, x, end);       \
+    else for (; x < end; x += N) lone_tile<N, CHAIN, MASKED, step>(a, row, x); \
+    x = end;                                                                \
   }
   if (width % 14 == 0) EBCORE_TILES(14)
   if (width % 7 == 0) EBCORE_TILES(7)
+  if (x == width) return;
   EBCORE_TILES(8)
   EBCORE_TILES(4)
   EBCORE_TILES(2)
@@ -87,7 +109,7 @@ static void binary_conv(const BinaryConvArgs& a, Range rows, Range blocks) {
 #define EBCORE_STEP(CHAIN, STEP) \
   case STEP: return binary_rows<CHAIN, false, kConstantSteps ? STEP : 0>(a, rows, blocks);
   if (a.prefix) {
-    switch (a.stride * a.kernel * a.pack_words) {
+    switch (a.stride * a.kernel * a.pixel) {
       EBCORE_STEP(true, 12)
       EBCORE_STEP(true, 24)
       EBCORE_STEP(true, 48)
@@ -95,14 +117,12 @@ static void binary_conv(const BinaryConvArgs& a, Range rows, Range blocks) {
     }
     return binary_rows<true, false, 0>(a, rows, blocks);
   }
-  if (a.span == a.kernel * a.pixel) {
-    switch (a.stride * a.pixel) {
-      EBCORE_STEP(false, 1)
-      EBCORE_STEP(false, 2)
-      EBCORE_STEP(false, 4)
-      EBCORE_STEP(false, 8)
-      EBCORE_STEP(false, 16)
-    }
+  switch (a.stride * a.pixel) {
+    EBCORE_STEP(false, 1)
+    EBCORE_STEP(false, 2)
+    EBCORE_STEP(false, 4)
+    EBCORE_STEP(false, 8)
+    EBCORE_STEP(false, 16)
   }
 #undef EBCORE_STEP
   binary_rows<false, false, 0>(a, rows, blocks);

@@ -73,6 +73,18 @@ FN void plain_count(const BinaryConvArgs& a, const uint32_t* patch, const uint32
   __m512i sum[M];
 #pragma GCC unroll 14
   for (int m = 0; m < M; ++m) sum[m] = (__m512i)start[m][0];
+  if (M * STEP <= 14 && a.kernel == 3 && a.span == 3 * STEP) {
+#pragma GCC unroll 3
+    for (int ky = 0; ky < 3; ++ky) {
+#pragma GCC unroll 6
+      for (int t = 0; t < 3 * STEP; ++t) {
+        const __m512i weight = _mm512_loadu_si512(w + (ky * 3 * STEP + t) * kLanes);
+#pragma GCC unroll 14
+        for (int m = 0; m < M; ++m) count_word(patch + m * STEP + t, weight, sum[m]);
+      }
+      patch += a.row;
+    }
+  } else
 #pragma GCC unroll 1
   for (int ky = 0; ky < a.kernel; ++ky, patch += a.row) {
     const uint32_t *x = patch, *end = patch + a.span;

@@ -47,8 +47,7 @@ FN void store_lanes(float* out, vf y, const float* residual, int valid) {
 // as far as the compiler knows.
 struct Finish {
   const float *base, *odd, *scale, *shift, *slope, *residual;
-  const float* origin;  // the chain's, of pixel x at origin[x * origin_step]
-  int64_t origin_step;
+  const float* origin;  // the chain's, of each pixel
   const int32_t* column_base;
   float* out;
   int64_t channels;
@@ -74,7 +73,9 @@ FN void finish_row(const BinaryConvArgs& a, int index, int y, Finish& f) {
   f.bits = nullptr;
   if (e.next.bits) {
     f.next_scale = e.next.scale + block.output, f.next_shift = e.next.shift + block.output;
-    f.bits = (char*)(e.next.bits + y * e.next.row) + block.output / 8;
+    const int group = block.output / e.next.pack_channels;
+    f.bits = (char*)(e.next.bits + y * e.next.row + group * e.next.line) +
+             block.output % e.next.pack_channels / 8;
     f.pixel_bytes = int64_t(e.next.pixel) * 4;
     f.sums = e.next.sums + int64_t(y) * e.channels + block.output;
   }
@@ -174,11 +175,8 @@ template <int M, bool CHAIN>
 FN void finish_tile(const Finish& f, int64_t x, const vi (&sum)[M][kSub]) {
   vf y[M][kSub];
   if (CHAIN) {
-    auto origin = walk(f.origin, f.origin_step, x);
-    EBCORE_PIXELS {
-      EBCORE_SUBS y[m][s] = (vf)sum[m][s] - set1(*origin.at);
-      origin.next();
-    }
+    const float* origin = f.origin + x;
+    EBCORE_PIXELS EBCORE_SUBS y[m][s] = (vf)sum[m][s] - set1(origin[m]);
   } else {
     EBCORE_PIXELS EBCORE_SUBS y[m][s] = (vf)sum[m][s] - set1(kOrigin);
   }

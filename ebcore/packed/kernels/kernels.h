@@ -22,7 +22,9 @@ struct SignTarget {
   const float* shift;
   uint32_t* bits;  // of the image's first pixel, past the border
   int64_t row;     // words from one row to the next
-  int pixel;       // words per pixel
+  int line;        // from one pack group to the next
+  int pixel;       // and from one pixel to the next
+  int pack_channels;  // channels of a pack group
   float* sums;     // [H][C], of scale * x + shift over each row's pixels
 };
 
@@ -30,7 +32,7 @@ struct SignTarget {
 struct SignPackArgs {
   const float* x;  // [H][W][C]
   int width, channels;
-  int pack_groups, pack_channels, pack_words;  // see layout.h
+  int pack_groups;  // see layout.h
   SignTarget to;
 };
 
@@ -52,7 +54,7 @@ struct Epilogue {
 
 struct Block {  // 16 lanes of output channels
   int group;   // pack group they read
-  int input;   // offset of that group within an input pixel (words or floats)
+  int input;   // offset of that group within an input row (words) or pixel (floats)
   int output;  // first output channel
   int valid;   // lanes in use
 };
@@ -61,10 +63,10 @@ struct Block {  // 16 lanes of output channels
 struct BinaryConvArgs {
   const uint32_t* bits;  // padded, with its border
   int64_t row;           // words per padded row
-  int pixel;             // words per pixel
+  int line, pixel;       // and of its pack groups' parts, and words from pixel to pixel there
   int height, width;     // of the padded image
   int out_height, out_width, stride, kernel;
-  int pack_groups, pack_words;
+  int pack_groups;
   int span;                // words of one row of a patch of one pack group
   int taps;                // words of the patch
   const int32_t* offsets;  // [taps], from the patch's first word

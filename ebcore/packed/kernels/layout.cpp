@@ -52,15 +52,16 @@ BinaryWeights binary_weights(const ConvShape& s, int experts, const uint8_t* bit
   r.packing = packing(s);
   r.experts = experts;
   const Packing& p = r.packing;
-  const int k = s.kernel, in = s.in_group(), pixel = p.groups * p.words;
-  r.blocks = make_blocks(p.groups, p.words, p.merged * s.out_group());
+  const int k = s.kernel, in = s.in_group();
+  r.line = (s.width + 2 * s.padding) * p.words;
+  r.blocks = make_blocks(p.groups, r.line, p.merged * s.out_group());
   r.taps = k * k * p.words;
   r.chain = chain_taps > 0 && r.taps >= chain_taps && p.merged == 1;
-  r.packed_words = int64_t(s.height + 2 * s.padding) * (s.width + 2 * s.padding) * pixel;
+  r.packed_words = int64_t(s.height + 2 * s.padding) * p.groups * r.line;
   for (int ky = 0; ky < k; ++ky) {
     for (int kx = 0; kx < k; ++kx) {
       for (int w = 0; w < p.words; ++w) {
-        r.offsets.push_back((ky * (s.width + 2 * s.padding) + kx) * pixel + w);
+        r.offsets.push_back(ky * p.groups * r.line + kx * p.words + w);
       }
     }
   }

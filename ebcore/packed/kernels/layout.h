@@ -3,6 +3,8 @@
 // Pack group: the channels that share words. A convolution group of 32 or more channels is one of
 // its own, its last word filled up with 0 bits on both sides (0 ^ 0 counts nothing). Narrower
 // groups, as many as fit 32 bits, share a word; a mask per lane keeps each to its own bits.
+// Packed input: [row][pack group][column][word], so that a row of a patch is consecutive words and
+// its pixels' step is small.
 // Block: 16 output channels of one pack group (or of one group of a real convolution), in lanes.
 #pragma once
 #include <cstdint>
@@ -34,6 +36,7 @@ struct BinaryWeights {
   Packing packing;
   int experts = 1;
   bool chain = false;        // weights as running XORs, see prefix.inl
+  int line = 0;              // words of one pack group's part of a padded input row
   int64_t packed_words = 0;  // of the padded input
   int taps = 0;
   std::vector<Block> blocks;
