@@ -7,6 +7,7 @@
 #define EBCORE_NAME "avx512"
 #define EBCORE_VECTOR "vector_avx512.inl"
 #define EBCORE_COUNT "count_avx512.inl"
+#define EBCORE_SCAN "prefix_avx512.inl"
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,fma,popcnt"))), apply_to = function)

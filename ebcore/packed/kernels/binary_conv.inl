@@ -12,59 +12,118 @@
 // Groups narrower than a word share it (see layout.h) and take the plain form: the mask keeps each
 // lane to its own bits.
 
-// One row of one block in tiles: 7 and 14 divide the widths of ImageNet's networks, 8 and less the rest.
-template <bool CHAIN, bool MASKED>
-static void binary_row(const BinaryConvArgs& a, int index, int y) {
-  const Finish finish = finish_row(a, index, y);
-  const Block& block = a.block[index];
-  const uint32_t* w = a.weights + int64_t(index) * a.taps * kLanes;
-  const Patches patches = CHAIN ? chain_patches(a, block, y) : plain_patches(a, block, y);
-  const uint32_t* masks = MASKED ? a.masks + index * kLanes : nullptr;
-  constexpr int tile = CHAIN || MASKED ? kTile : kPlainTile;
-  alignas(64) Counts counts;
-  for (int start = 0; start < a.out_width; start += kRun) {
-    const int pixels = a.out_width - start < kRun ? a.out_width - start : kRun;
-    fetch_residual(finish, start, pixels);
-    int x = 0;
-#define EBCORE_TILES(M)                                                                      \
-  for (constexpr int N = M <= tile ? M : 1; M <= tile && x + N <= pixels; x += N) {          \
-    vi count[N][kSub];                                                                       \
-    const uint32_t* from = patches.first + (start + x) * patches.step;                       \
-    if (CHAIN) chain_count<N>(a.taps, from, patches, start + x, w, count);                   \
-    else plain_count<N, MASKED>(a, from, patches.step, w, masks, count);                     \
-    _Pragma("GCC unroll 14") for (int m = 0; m < N; ++m) {                                    \
-      _Pragma("GCC unroll 4") for (int s = 0; s < kSub; ++s) {                               \
-        storei(counts[x + m] + s * V, count[m][s]);                                          \
-      }                                                                                      \
-    }                                                                                        \
-  }
-    if (pixels % 14 == 0) EBCORE_TILES(14)
-    if (pixels % 7 == 0) EBCORE_TILES(7)
-    EBCORE_TILES(8)
-    EBCORE_TILES(4)
-    EBCORE_TILES(2)
-    EBCORE_TILES(1)
-#undef EBCORE_TILES
-    finish_run(finish, counts, start, pixels);
+struct Row {
+  Patches patches;
+  const uint32_t *weights, *masks;
+  Finish finish;
+};
+
+// A tile of one row of one block.
+template <int N, bool CHAIN, bool MASKED, int STEP>
+FN void binary_tile(const BinaryConvArgs& a, const Row& row, int64_t x) {
+  fetch_tile<N>(row.finish, x);
+  vi sum[N][kSub];
+  start_tile<N>(row.finish, x, sum);
+  const uint32_t* from = row.patches.first + x * row.patches.step;
+  if (CHAIN) chain_count<N, STEP>(a.taps, from, row.patches.step, row.weights, sum);
+  else if (STEP) plain_count<N, STEP>(a, from, row.weights, sum);
+  else plain_count<N, MASKED>(a, from, row.patches.step, row.weights, row.masks, sum);
+  finish_tile<N, CHAIN>(row.finish, x, sum);
+}
+
+// Functions of their own, which read all they need anew for each tile: else compilers keep addresses
+// in vector registers, and the chain needs all of those.
+template <int N, bool CHAIN, bool MASKED, int STEP>
+static __attribute__((noinline)) void lone_tile(const BinaryConvArgs& a, const Row& row,
+                                                int64_t x) {
+  binary_tile<N, CHAIN, MASKED, STEP>(a, row, x);
+}
+
+template <int N, bool CHAIN, bool MASKED, int STEP>
+static __attribute__((noinline)) void binary_tiles(const BinaryConvArgs& a, const Row& row,
+                                                   int64_t x, int64_t end) {
+  for (; x + N <= end; x += N) {
+    __asm__ volatile("" ::: "memory");
+    binary_tile<N, CHAIN, MASKED, STEP>(a, row, x);
   }
 }
 
 template <bool CHAIN, bool MASKED>
+FN void start_row(const BinaryConvArgs& a, int index, int y, Row& row) {
+  const Block& block = a.block[index];
+  row.patches = CHAIN ? chain_patches(a, block, y) : plain_patches(a, block, y);
+  row.weights = a.weights + int64_t(index) * a.taps * kLanes;
+  row.masks = MASKED ? a.masks + index * kLanes : nullptr;
+  finish_row(a, index, y, row.finish);
+  if (CHAIN) row.finish.origin = row.patches.origin;
+}
+
+// 7 and 14 divide the widths of ImageNet's networks, 8 and less the rest.
+template <bool CHAIN, bool MASKED, int STEP>
+static void binary_row(const BinaryConvArgs& a, const Row& row) {
+  constexpr int tile = CHAIN || MASKED ? kTile : kPlainTile;
+  const int64_t width = a.out_width;
+  int64_t x = 0;
+#define EBCORE_TILES(M)                                                     \
+  if (M <= tile) {                                                          \
+    constexpr int N = M <= tile ? M : 1, step = N < 7 ? 0 : STEP;           \
+    const int64_t end = x + (width - x) / N * N;                            \
+    if (!CHAIN && end - x > N) binary_tiles<N, CHAIN, MASKED, step>(a, row, x, end);       \
+    else for (; x < end; x += N) lone_tile<N, CHAIN, MASKED, step>(a, row, x); \
+    x = end;                                                                \
+  }
+  if (width % 14 == 0) EBCORE_TILES(14)
+  if (width % 7 == 0) EBCORE_TILES(7)
+  if (x == width) return;
+  EBCORE_TILES(8)
+  EBCORE_TILES(4)
+  EBCORE_TILES(2)
+  EBCORE_TILES(1)
+#undef EBCORE_TILES
+}
+
+// Rows of blocks one after the other, the next one's addresses computed before the current one is
+// counted: a row waits for nothing when its turn comes.
+template <bool CHAIN, bool MASKED, int STEP>
 static void binary_rows(const BinaryConvArgs& a, Range rows, Range blocks) {
   const int64_t weight_bytes = int64_t(blocks.last - blocks.first) * a.taps * kLanes * 4;
-  if (weight_bytes <= 24 * 1024) {  // all weights stay in L1: walk the image once
-    for (int y = rows.first; y < rows.last; ++y) {
-      for (int b = blocks.first; b < blocks.last; ++b) binary_row<CHAIN, MASKED>(a, b, y);
-    }
-  } else {
-    for (int b = blocks.first; b < blocks.last; ++b) {
-      for (int y = rows.first; y < rows.last; ++y) binary_row<CHAIN, MASKED>(a, b, y);
-    }
+  const bool rows_first = weight_bytes <= 24 * 1024;  // all stay in L1: walk the image once
+  Row row[2];
+  int index = blocks.first, y = rows.first;
+  if (index == blocks.last || y == rows.last) return;
+  start_row<CHAIN, MASKED>(a, index, y, row[0]);
+  for (int turn = 0;; ++turn) {
+    if (rows_first && ++index == blocks.last) index = blocks.first, ++y;
+    if (!rows_first && ++y == rows.last) y = rows.first, ++index;
+    const bool more = y < rows.last && index < blocks.last;
+    if (more) start_row<CHAIN, MASKED>(a, index, y, row[(turn + 1) % 2]);
+    binary_row<CHAIN, MASKED, STEP>(a, row[turn % 2]);
+    if (!more) return;
   }
 }
 
+// The steps from pixel to pixel that have kernels of their own, in words: those of 3x3 and 1x1
+// layers of 32 to 512 channels a group.
 static void binary_conv(const BinaryConvArgs& a, Range rows, Range blocks) {
-  if (a.prefix) binary_rows<true, false>(a, rows, blocks);
-  else if (a.masks) binary_rows<false, true>(a, rows, blocks);
-  else binary_rows<false, false>(a, rows, blocks);
+  if (a.masks) return binary_rows<false, true, 0>(a, rows, blocks);
+#define EBCORE_STEP(CHAIN, STEP) \
+  case STEP: return binary_rows<CHAIN, false, kConstantSteps ? STEP : 0>(a, rows, blocks);
+  if (a.prefix) {
+    switch (a.stride * a.kernel * a.pixel) {
+      EBCORE_STEP(true, 12)
+      EBCORE_STEP(true, 24)
+      EBCORE_STEP(true, 48)
+      EBCORE_STEP(true, 96)
+    }
+    return binary_rows<true, false, 0>(a, rows, blocks);
+  }
+  switch (a.stride * a.pixel) {
+    EBCORE_STEP(false, 1)
+    EBCORE_STEP(false, 2)
+    EBCORE_STEP(false, 4)
+    EBCORE_STEP(false, 8)
+    EBCORE_STEP(false, 16)
+  }
+#undef EBCORE_STEP
+  binary_rows<false, false, 0>(a, rows, blocks);
 }

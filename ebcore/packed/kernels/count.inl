@@ -7,7 +7,7 @@ FN void drain(vu (&bytes)[M][kSub], vi (&count)[M][kSub]) {
   for (int m = 0; m < M; ++m) {
 #pragma GCC unroll 4
     for (int s = 0; s < kSub; ++s) {
-      count[m][s] = count[m][s] + widen(bytes[m][s]);
+      count[m][s] = count[m][s] - widen(bytes[m][s]);
       bytes[m][s] = vu{};
     }
   }
@@ -17,11 +17,6 @@ template <int M, bool MASKED>
 FN void plain_count(const BinaryConvArgs& a, const uint32_t* x, int64_t step, const uint32_t* w,
                     const uint32_t* masks, vi (&count)[M][kSub]) {
   vu bytes[M][kSub] = {};
-#pragma GCC unroll 8
-  for (int m = 0; m < M; ++m) {
-#pragma GCC unroll 4
-    for (int s = 0; s < kSub; ++s) count[m][s] = vi{};
-  }
   for (int first = 0; first < a.taps; first += kChunk) {
     const int end = a.taps - first < kChunk ? a.taps : first + kChunk;
 #pragma GCC unroll 1
@@ -42,12 +37,18 @@ FN void plain_count(const BinaryConvArgs& a, const uint32_t* x, int64_t step, co
   }
 }
 
+// With a constant step; nothing to gain here.
+template <int M, int STEP>
+FN void plain_count(const BinaryConvArgs& a, const uint32_t* x, const uint32_t* w,
+                    vi (&count)[M][kSub]) {
+  plain_count<M, false>(a, x, STEP, w, nullptr, count);
+}
+
 // 2 * sum popcount(c) + popcount(v_{n-1}) + parity; see prefix.inl. `x` starts with the XOR before the patch.
-template <int M>
-FN void chain_count(int taps, const uint32_t* x, const Patches& patches, int column,
-                    const uint32_t* w, vi (&count)[M][kSub]) {
-  const int64_t step = patches.step;
-  const int32_t* parity = patches.parity + column * patches.stride;
+template <int M, int STEP>
+FN void chain_count(int taps, const uint32_t* x, int64_t step, const uint32_t* w,
+                    vi (&start)[M][kSub]) {
+  vi count[M][kSub];
   vu bytes[M][kSub] = {}, before[M][kSub];
 #pragma GCC unroll 8
   for (int m = 0; m < M; ++m) {
@@ -79,8 +80,7 @@ FN void chain_count(int taps, const uint32_t* x, const Patches& patches, int col
   for (int m = 0; m < M; ++m) {
 #pragma GCC unroll 4
     for (int s = 0; s < kSub; ++s) {
-      count[m][s] = count[m][s] + count[m][s] + widen(bit_count(before[m][s])) +
-                    set1i(parity[m * patches.stride]);
+      start[m][s] = start[m][s] + count[m][s] + count[m][s] - widen(bit_count(before[m][s]));
     }
   }
 }

@@ -22,7 +22,7 @@
     __m512i d_;                                                             \
     __asm__("vpxord " EBCORE_AT##m("") ", %[w], %[d]\n\t"                   \
             "vpopcntd %[d], %[d]\n\t"                                       \
-            "vpaddd %[d], %[sum], %[sum]"                                   \
+            "vpsubd %[d], %[sum], %[sum]"                                   \
             : [d] "=&v"(d_), [sum] "+v"(sum[M > from + m ? from + m : 0])   \
             : [w] "v"(weight), EBCORE_PIXELS);                              \
   }
@@ -44,12 +44,75 @@
 #define EBCORE_CHAIN_HERE(m) EBCORE_CHAIN(m, "", "4", before, middle)
 #define EBCORE_CHAIN_THERE(m) EBCORE_CHAIN(m, "8", "12", middle, before)
 
-template <int M, bool MASKED>
-FN void plain_count(const BinaryConvArgs& a, const uint32_t* patch, int64_t step, const uint32_t* w,
-                    const uint32_t* masks, vi (&count)[M][kSub]) {
+// The same with the word's address known to the compiler but for one register: where the pixels'
+// step is a constant, that saves an address register and a micro-operation a word.
+FN void count_word(const uint32_t* x, __m512i weight, __m512i& sum) {
+  __m512i d;
+  __asm__("vpxord %[x]%{1to16%}, %[w], %[d]\n\t"
+          "vpopcntd %[d], %[d]\n\t"
+          "vpsubd %[d], %[sum], %[sum]"
+          : [d] "=&v"(d), [sum] "+v"(sum)
+          : [w] "v"(weight), [x] "m"(*x));
+}
+
+FN void count_pair(const uint32_t* x, __m512i w0, __m512i w1, __m512i before, __m512i& after,
+                   __m512i& sum) {
+  __m512i c;
+  __asm__("vpxord %[x0]%{1to16%}, %[w0], %[c]\n\t"
+          "vpxord %[x1]%{1to16%}, %[w1], %[v]\n\t"
+          "vpternlogd $0x3a, %[b], %[v], %[c]\n\t"
+          "vpopcntd %[c], %[c]\n\t"
+          "vpaddd %[c], %[sum], %[sum]"
+          : [c] "=&v"(c), [v] "=&v"(after), [sum] "+v"(sum)
+          : [b] "v"(before), [w0] "v"(w0), [w1] "v"(w1), [x0] "m"(x[0]), [x1] "m"(x[1]));
+}
+
+template <int M, int STEP>
+FN void plain_count(const BinaryConvArgs& a, const uint32_t* patch, const uint32_t* w,
+                    vi (&start)[M][kSub]) {
   __m512i sum[M];
 #pragma GCC unroll 14
-  for (int m = 0; m < M; ++m) sum[m] = _mm512_setzero_si512();
+  for (int m = 0; m < M; ++m) sum[m] = (__m512i)start[m][0];
+  if (M * STEP <= 14 && a.kernel == 3 && a.span == 3 * STEP) {
+#pragma GCC unroll 3
+    for (int ky = 0; ky < 3; ++ky) {
+#pragma GCC unroll 6
+      for (int t = 0; t < 3 * STEP; ++t) {
+        const __m512i weight = _mm512_loadu_si512(w + (ky * 3 * STEP + t) * kLanes);
+#pragma GCC unroll 14
+        for (int m = 0; m < M; ++m) count_word(patch + m * STEP + t, weight, sum[m]);
+      }
+      patch += a.row;
+    }
+  } else
+#pragma GCC unroll 1
+  for (int ky = 0; ky < a.kernel; ++ky, patch += a.row) {
+    const uint32_t *x = patch, *end = patch + a.span;
+#pragma GCC unroll 1
+    for (; end - x >= 2; x += 2, w += 2 * kLanes) {
+      const __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(w + kLanes);
+#pragma GCC unroll 14
+      for (int m = 0; m < M; ++m) count_word(x + m * STEP, w0, sum[m]);
+#pragma GCC unroll 14
+      for (int m = 0; m < M; ++m) count_word(x + m * STEP + 1, w1, sum[m]);
+    }
+    if (x != end) {
+      const __m512i w0 = _mm512_loadu_si512(w);
+      w += kLanes;
+#pragma GCC unroll 14
+      for (int m = 0; m < M; ++m) count_word(x + m * STEP, w0, sum[m]);
+    }
+  }
+#pragma GCC unroll 14
+  for (int m = 0; m < M; ++m) start[m][0] = (vi)sum[m];
+}
+
+template <int M, bool MASKED>
+FN void plain_count(const BinaryConvArgs& a, const uint32_t* patch, int64_t step, const uint32_t* w,
+                    const uint32_t* masks, vi (&start)[M][kSub]) {
+  __m512i sum[M];
+#pragma GCC unroll 14
+  for (int m = 0; m < M; ++m) sum[m] = (__m512i)start[m][0];
   const int32_t *offset = a.offsets, *end = offset + a.taps;
   if (MASKED) {
     const __m512i mask = _mm512_loadu_si512(masks);
@@ -60,7 +123,7 @@ FN void plain_count(const BinaryConvArgs& a, const uint32_t* patch, int64_t step
       for (int m = 0; m < M; ++m) {  // 0x28 is the truth table of (x ^ w) & mask
         const __m512i word = _mm512_set1_epi32(int(patch[*offset + m * step]));
         const __m512i d = _mm512_ternarylogic_epi32(word, weight, mask, 0x28);
-        sum[m] = _mm512_add_epi32(sum[m], _mm512_popcnt_epi32(d));
+        sum[m] = _mm512_sub_epi32(sum[m], _mm512_popcnt_epi32(d));
       }
     }
   } else {
@@ -106,15 +169,13 @@ FN void plain_count(const BinaryConvArgs& a, const uint32_t* patch, int64_t step
 #undef EBCORE_SEVEN
   }
 #pragma GCC unroll 14
-  for (int m = 0; m < M; ++m) count[m][0] = (vi)sum[m];
+  for (int m = 0; m < M; ++m) start[m][0] = (vi)sum[m];
 }
 
 // 2 * sum popcount(c) + popcount(v_{n-1}) + parity. `x` starts with the XOR before the patch.
-template <int M>
-FN void chain_count(int taps, const uint32_t* x, const Patches& patches, int column,
-                    const uint32_t* w, vi (&count)[M][kSub]) {
-  const int64_t step = patches.step;
-  const int32_t* parity = patches.parity + column * patches.stride;
+template <int M, int STEP>
+FN void chain_count(int taps, const uint32_t* x, int64_t step, const uint32_t* w,
+                    vi (&start)[M][kSub]) {
   __m512i sum[M], before[M];
 #pragma GCC unroll 8
   for (int m = 0; m < M; ++m) {
@@ -128,9 +189,21 @@ FN void chain_count(int taps, const uint32_t* x, const Patches& patches, int col
   for (; left >= 4; left -= 4, x += 4, w += 4 * kLanes) {
     __m512i middle[M];
     __m512i w0 = _mm512_loadu_si512(w), w1 = _mm512_loadu_si512(w + kLanes);
-    EBCORE_ALL(EBCORE_CHAIN_HERE)
+    if (STEP) {
+#pragma GCC unroll 8
+      for (int m = 0; m < M; ++m) count_pair(x + m * STEP, w0, w1, before[m], middle[m], sum[m]);
+    } else {
+      EBCORE_ALL(EBCORE_CHAIN_HERE)
+    }
     w0 = _mm512_loadu_si512(w + 2 * kLanes), w1 = _mm512_loadu_si512(w + 3 * kLanes);
-    EBCORE_ALL(EBCORE_CHAIN_THERE)
+    if (STEP) {
+#pragma GCC unroll 8
+      for (int m = 0; m < M; ++m) {
+        count_pair(x + m * STEP + 2, w0, w1, middle[m], before[m], sum[m]);
+      }
+    } else {
+      EBCORE_ALL(EBCORE_CHAIN_THERE)
+    }
   }
   if (left >= 2) {
     __m512i middle[M];
@@ -153,6 +226,6 @@ FN void chain_count(int taps, const uint32_t* x, const Patches& patches, int col
 #pragma GCC unroll 8
   for (int m = 0; m < M; ++m) {
     const __m512i last = _mm512_popcnt_epi32(before[m]);
-    count[m][0] = (vi)sum[m] + (vi)sum[m] + (vi)last + set1i(parity[m * patches.stride]);
+    start[m][0] = start[m][0] - (vi)last - ((vi)sum[m] + (vi)sum[m]);
   }
 }

@@ -58,30 +58,31 @@ struct Step {
   // Where the input of a binary convolution is packed; its border is made zero.
   SignTarget packed_input(const Node& conv) const {
     const ConvShape& s = conv.shape;
-    const int pixel = conv.binary.packing.groups * conv.binary.packing.words, p = s.padding;
-    const int64_t row = int64_t(s.width + 2 * p) * pixel, side = int64_t(p) * pixel;
+    const Packing& packing = conv.binary.packing;
+    const int line = conv.binary.line, side = s.padding * packing.words;
+    const int64_t row = int64_t(packing.groups) * line;
     uint32_t* bits = work.words(conv.bits);
-    std::fill(bits, bits + row * p, 0u);
-    for (int64_t y = 0; y < s.height && p > 0; ++y) {
-      uint32_t* line = bits + (y + p) * row;
-      std::fill(line, line + side, 0u);
-      std::fill(line + row - side, line + row, 0u);
+    std::fill(bits, bits + row * s.padding, 0u);
+    uint32_t* to = bits + row * s.padding;
+    for (int i = 0; i < s.height * packing.groups && side > 0; ++i, to += line) {
+      std::fill(to, to + side, 0u);
+      std::fill(to + line - side, to + line, 0u);
     }
-    std::fill(bits + (s.height + p) * row, bits + (s.height + 2 * p) * row, 0u);
+    std::fill(bits + row * (s.padding + s.height), bits + row * (2 * s.padding + s.height), 0u);
     SignTarget t{};
     t.scale = conv.in_scale.data(), t.shift = conv.in_shift.data();
-    t.bits = bits + p * row + side, t.row = row, t.pixel = pixel;
+    t.bits = bits + row * s.padding + side;
+    t.row = row, t.line = line, t.pixel = packing.words, t.pack_channels = packing.channels;
     t.sums = work.floats(conv.bits + conv.binary.packed_words);
     return t;
   }
 
   void pack() const {
     const ConvShape& s = node.shape;
-    const Packing& p = node.binary.packing;
     SignPackArgs a{};
     a.x = x();
     a.width = s.width, a.channels = s.in_channels;
-    a.pack_groups = p.groups, a.pack_channels = p.channels, a.pack_words = p.words;
+    a.pack_groups = node.binary.packing.groups;
     a.to = packed_input(node);
     parallel(s.height, [&](Range rows) { model.kernels->sign_pack(a, rows); });
   }
@@ -157,24 +158,24 @@ struct Step {
     const BinaryWeights& w = node.binary;
     BinaryConvArgs a{};
     a.bits = work.words(node.bits);
-    a.pixel = w.packing.groups * w.packing.words;
+    a.line = w.line, a.pixel = w.packing.words;
     a.height = s.height + 2 * s.padding, a.width = s.width + 2 * s.padding;
-    a.row = int64_t(a.width) * a.pixel;
+    a.row = int64_t(w.packing.groups) * a.line;
     a.out_height = s.out_height, a.out_width = s.out_width;
     a.stride = s.stride, a.kernel = s.kernel;
-    a.pack_groups = w.packing.groups, a.pack_words = w.packing.words;
-    a.taps = w.taps, a.offsets = w.offsets.data();
+    a.pack_groups = w.packing.groups;
+    a.span = s.kernel * w.packing.words, a.taps = w.taps, a.offsets = w.offsets.data();
     a.blocks = int(w.blocks.size()), a.block = w.blocks.data();
     a.masks = w.masks.empty() ? nullptr : w.masks.data();
     a.weights = w.weights.data() + expert * w.weights_per_expert();
     a.row_base = w.row_base.data(), a.column_base = w.column_base.data();
-    a.prefix = w.chain ? work.prefix.data() : nullptr, a.parity = work.parity.data();
+    a.prefix = w.chain ? work.prefix.data() : nullptr, a.origin = work.origins.data();
     return a;
   }
 
   void set_epilogue(BinaryConvArgs& a, const float* scale, int expert) const {
     const BinaryWeights& w = node.binary;
-    a.end.base = w.base.data() + expert * w.base_per_expert();
+    a.end.base = w.base.data() + expert * w.base_per_expert(), a.end.odd = w.odd;
     a.end.scale = scale, a.end.shift = node.shift.data();
     a.end.slope = node.slope.data(), a.end.act = node.attrs[4];
     a.end.residual = data(node.inputs[1]);
@@ -209,16 +210,15 @@ struct Step {
     }
     if (!trace->bits) return;
     uint8_t* to = trace->bits + sample * in().floats();
-    const int pixel = p.groups * p.words;
+    const int64_t line = node.binary.line;
     for (int c = 0; c < s.in_channels; ++c) {
       const int at = c % p.channels;
-      const int word = c / p.channels * p.words + at / 32;
       for (int row = 0; row < s.height; ++row) {
-        const uint32_t* from =
-            work.words(node.bits) +
-            (int64_t(row + s.padding) * (s.width + 2 * s.padding) + s.padding) * pixel;
+        const uint32_t* from = work.words(node.bits) +
+                               ((row + s.padding) * p.groups + c / p.channels) * line +
+                               s.padding * p.words + at / 32;
         for (int column = 0; column < s.width; ++column) {
-          *to++ = from[column * pixel + word] >> (at % 32) & 1;
+          *to++ = from[column * p.words] >> (at % 32) & 1;
         }
       }
     }
@@ -271,7 +271,7 @@ struct Lease {
     work->arena.reset(m.arena);
     work->pooled.resize(m.channels);
     work->lanes.resize(3 * m.channels);
-    work->prefix.resize(m.prefix), work->parity.resize(m.parity);
+    work->prefix.resize(m.prefix), work->origins.resize(m.origins);
   }
   ~Lease() {
     const std::lock_guard<std::mutex> hold(model.lock);

@@ -10,7 +10,7 @@ namespace {
 constexpr int64_t kMaxSide = 1 << 14, kMaxChannels = 1 << 16, kMaxKernel = 64, kMaxExperts = 1024;
 constexpr int64_t kMaxElements = int64_t(1) << 28;  // of any one array: 1 GiB of fp32
 constexpr int64_t kMaxTotal = 2 * kMaxElements;     // of all weights in kernel layout
-constexpr int64_t kMaxReduction = 1 << 23;  // fp32 holds twice that many exactly
+constexpr int64_t kMaxReduction = 1 << 22;  // twice that many and kOrigin stay below 2^25
 constexpr int kMaxNodes = 4096;
 
 struct Builder {
@@ -198,7 +198,7 @@ struct Builder {
     const int64_t lines = w.chain ? int64_t(s.out_height) * p.groups : 0;
     const int64_t width = s.width + 2 * s.padding;
     model.prefix = std::max(model.prefix, lines * (width * k * p.words + 1));
-    model.parity = std::max(model.parity, lines * width);
+    model.origins = std::max(model.origins, lines * width);
     node.scale = lane_order(node.binary.blocks, scale, 0);
     node.shift = lane_order(node.binary.blocks, shift, 0);
     node.slope = lane_order(node.binary.blocks, slope, 0);

@@ -69,8 +69,8 @@ struct Workspace {
   Arena arena;
   Aligned<float> pooled, lanes;
   std::vector<StripWork> strips;  // one per thread
-  std::vector<uint32_t> prefix;  // running XORs and their parities, see prefix.inl
-  std::vector<int32_t> parity;
+  std::vector<uint32_t> prefix;  // running XORs and what they add, see prefix.inl
+  std::vector<float> origins;
   std::vector<int32_t> accumulators;
   Team team;
   float* floats(int64_t offset) const { return reinterpret_cast<float*>(arena.at(offset)); }
@@ -84,7 +84,7 @@ struct Model {
   std::vector<Segment> segments;
   bool planar_input = false;  // convolutions alone read the input, which stays [C][H][W]
   int64_t arena = 0, channels = 0;  // sizes a workspace needs
-  int64_t prefix = 0, parity = 0, scratch = 0;
+  int64_t prefix = 0, origins = 0, scratch = 0;
   std::mutex lock;
   std::vector<std::unique_ptr<Workspace>> idle;  // one per concurrent run, kept for the next
 };

@@ -8,6 +8,9 @@ namespace ebcore {
 
 constexpr int kLanes = 16;  // output channels side by side in every weight layout
 
+// Counts are taken off the bits of fp32 numbers around it, where a step of 1 is worth 2 (epilogue.inl).
+constexpr float kOrigin = 3 << 23;
+
 // Rows [first, last) of an image: what one thread does.
 struct Range {
   int first, last;
@@ -19,7 +22,9 @@ struct SignTarget {
   const float* shift;
   uint32_t* bits;  // of the image's first pixel, past the border
   int64_t row;     // words from one row to the next
-  int pixel;       // words per pixel
+  int line;        // from one pack group to the next
+  int pixel;       // and from one pixel to the next
+  int pack_channels;  // channels of a pack group
   float* sums;     // [H][C], of scale * x + shift over each row's pixels
 };
 
@@ -27,18 +32,19 @@ struct SignTarget {
 struct SignPackArgs {
   const float* x;  // [H][W][C]
   int width, channels;
-  int pack_groups, pack_channels, pack_words;  // see layout.h
+  int pack_groups;  // see layout.h
   SignTarget to;
 };
 
 // What follows a binary convolution, all per output channel:
 //     y = act((base - 2 * count) * scale + shift) + residual, and the next layer's signs of y.
 struct Epilogue {
-  const float* base;   // [row classes][column classes][blocks][16]
+  const float* base;   // [row classes][column classes][blocks + 1][16], see layout.h
   const float* scale;  // scale, shift, slope: in lane order, padded to whole blocks
   const float* shift;
   const float* slope;
   int act;
+  bool odd;               // the last block of base counts
   const float* residual;  // [OH][OW][O] or null
   float* out;             // [OH][OW][O]
   int channels;           // O
@@ -48,7 +54,7 @@ struct Epilogue {
 
 struct Block {  // 16 lanes of output channels
   int group;   // pack group they read
-  int input;   // offset of that group within an input pixel (words or floats)
+  int input;   // offset of that group within an input row (words) or pixel (floats)
   int output;  // first output channel
   int valid;   // lanes in use
 };
@@ -57,11 +63,12 @@ struct Block {  // 16 lanes of output channels
 struct BinaryConvArgs {
   const uint32_t* bits;  // padded, with its border
   int64_t row;           // words per padded row
-  int pixel;             // words per pixel
+  int line, pixel;       // and of its pack groups' parts, and words from pixel to pixel there
   int height, width;     // of the padded image
   int out_height, out_width, stride, kernel;
-  int pack_groups, pack_words;
-  int taps;                // words of one patch of one pack group
+  int pack_groups;
+  int span;                // words of one row of a patch of one pack group
+  int taps;                // words of the patch
   const int32_t* offsets;  // [taps], from the patch's first word
   int blocks;
   const Block* block;
@@ -70,7 +77,7 @@ struct BinaryConvArgs {
   const int32_t* row_base;     // where the base of an output row's
   const int32_t* column_base;  // and of an output column's class starts
   uint32_t* prefix;  // running XORs, null: the plain form
-  int32_t* parity;
+  float* origin;
   Epilogue end;
 };
 

@@ -52,15 +52,16 @@ BinaryWeights binary_weights(const ConvShape& s, int experts, const uint8_t* bit
   r.packing = packing(s);
   r.experts = experts;
   const Packing& p = r.packing;
-  const int k = s.kernel, in = s.in_group(), pixel = p.groups * p.words;
-  r.blocks = make_blocks(p.groups, p.words, p.merged * s.out_group());
+  const int k = s.kernel, in = s.in_group();
+  r.line = (s.width + 2 * s.padding) * p.words;
+  r.blocks = make_blocks(p.groups, r.line, p.merged * s.out_group());
   r.taps = k * k * p.words;
   r.chain = chain_taps > 0 && r.taps >= chain_taps && p.merged == 1;
-  r.packed_words = int64_t(s.height + 2 * s.padding) * (s.width + 2 * s.padding) * pixel;
+  r.packed_words = int64_t(s.height + 2 * s.padding) * p.groups * r.line;
   for (int ky = 0; ky < k; ++ky) {
     for (int kx = 0; kx < k; ++kx) {
       for (int w = 0; w < p.words; ++w) {
-        r.offsets.push_back((ky * (s.width + 2 * s.padding) + kx) * pixel + w);
+        r.offsets.push_back(ky * p.groups * r.line + kx * p.words + w);
       }
     }
   }
@@ -68,11 +69,12 @@ BinaryWeights binary_weights(const ConvShape& s, int experts, const uint8_t* bit
   const auto columns = classify(s.width, s.out_width, s, r.column_base);
   r.row_classes = int(rows.size());
   r.column_classes = int(columns.size());
-  const int lanes = int(r.blocks.size()) * kLanes;
+  const int lanes = int(r.blocks.size() + 1) * kLanes;
   for (int32_t& row : r.row_base) row *= r.column_classes * lanes;
   for (int32_t& column : r.column_base) column *= lanes;
   r.weights.assign(r.weights_per_expert() * experts, 0);
-  r.base.assign(r.base_per_expert() * experts, 0);
+  r.base.assign(r.base_per_expert() * experts, kOrigin);
+  r.odd = in % 2 != 0;
   if (p.merged > 1) r.masks.assign(r.blocks.size() * kLanes, 0);
 
   std::vector<int> sums(k * k);
@@ -111,8 +113,9 @@ BinaryWeights binary_weights(const ConvShape& s, int experts, const uint8_t* bit
                                corner(top, left);
             const int value = k * k * in + corner(k, k) - inside;
             const int64_t at = int64_t(row) * r.column_classes + column;
-            r.base[e * r.base_per_expert() + (at * r.blocks.size() + b) * kLanes + lane] =
-                float(value);
+            float* base = &r.base[e * r.base_per_expert() + at * lanes];
+            base[b * kLanes + lane] = kOrigin + float(value - value % 2);
+            for (int i = 0; i < kLanes; ++i) base[r.blocks.size() * kLanes + i] = float(value % 2);
           }
         }
       }

@@ -3,6 +3,8 @@
 // Pack group: the channels that share words. A convolution group of 32 or more channels is one of
 // its own, its last word filled up with 0 bits on both sides (0 ^ 0 counts nothing). Narrower
 // groups, as many as fit 32 bits, share a word; a mask per lane keeps each to its own bits.
+// Packed input: [row][pack group][column][word], so that a row of a patch is consecutive words and
+// its pixels' step is small.
 // Block: 16 output channels of one pack group (or of one group of a real convolution), in lanes.
 #pragma once
 #include <cstdint>
@@ -34,18 +36,22 @@ struct BinaryWeights {
   Packing packing;
   int experts = 1;
   bool chain = false;        // weights as running XORs, see prefix.inl
+  int line = 0;              // words of one pack group's part of a padded input row
   int64_t packed_words = 0;  // of the padded input
   int taps = 0;
   std::vector<Block> blocks;
   std::vector<int32_t> offsets;
   Aligned<uint32_t> masks;    // empty: not needed
   Aligned<uint32_t> weights;  // [experts][blocks][taps][16]
-  Aligned<float> base;        // [experts][row classes][column classes][blocks][16]
+  // [experts][row classes][column classes][blocks + 1][16]: kOrigin + the even part of each base,
+  // then what makes odd bases odd, 0 or 1: the same for all channels.
+  Aligned<float> base;
+  bool odd = false;  // some are
   std::vector<int32_t> row_base, column_base;  // where each row's and column's class starts in base
   int row_classes = 0, column_classes = 0;
   int64_t weights_per_expert() const { return int64_t(blocks.size()) * taps * kLanes; }
   int64_t base_per_expert() const {
-    return int64_t(row_classes) * column_classes * int64_t(blocks.size()) * kLanes;
+    return int64_t(row_classes) * column_classes * int64_t(blocks.size() + 1) * kLanes;
   }
 };
 // `bits` [experts, O, I / G, K, K], element i in bit i % 8 of byte i / 8. From `chain_taps` words a

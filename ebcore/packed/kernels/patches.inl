@@ -2,11 +2,10 @@
 struct Patches {
   const uint32_t* first;
   int64_t step;
-  const int32_t* parity;  // of patch x at parity[x * stride]; the chain's
-  int stride;
+  const float* origin;  // the chain's, see prefix.inl
 };
 
 FN Patches plain_patches(const BinaryConvArgs& a, const Block& block, int y) {
-  return {a.bits + y * a.stride * a.row + block.input, int64_t(a.stride) * a.pixel, nullptr, 0};
+  return {a.bits + y * a.stride * a.row + block.input, int64_t(a.stride) * a.pixel, nullptr};
 }
 

@@ -8,47 +8,72 @@
 //
 // No im2col: a row's patches overlap, so the running XOR goes over the whole padded row in the order
 // [column][ky][word]. A patch is then kernel * kernel * words consecutive words; it starts in the
-// middle of the run, so its v_{-1} is the running XOR before it (the same for every channel), and
-// `parity` keeps -popcount of that.
+// middle of the run, so its v_{-1} is the running XOR before it (the same for every channel).
+// `origin` is kOrigin less twice the popcount of that: it goes off with kOrigin (epilogue.inl).
 
 FN int64_t prefix_length(const BinaryConvArgs& a) {
-  return int64_t(a.width) * a.kernel * a.pack_words + 1;
+  return int64_t(a.width) * a.kernel * a.pixel + 1;
 }
+
+// Goes on from to[-1], column by column.
+template <int K, int WORDS>
+FN void running_xors(const uint32_t* from, int64_t row, int columns, uint32_t* to) {
+  uint32_t run = to[-1];
+  for (int x = 0; x < columns; ++x, from += WORDS, to += K * WORDS) {
+    for (int ky = 0; ky < K; ++ky) {
+      for (int w = 0; w < WORDS; ++w) to[ky * WORDS + w] = run ^= from[ky * row + w];
+    }
+  }
+}
+
+#ifdef EBCORE_SCAN
+#include EBCORE_SCAN
+#else
+template <int K, int WORDS>
+FN int scan_columns(const uint32_t*, int64_t, int, uint32_t*) {
+  return 0;
+}
+#endif
 
 // For known sizes the compiler unrolls a column: then each word costs the latency of its XOR alone.
 template <int K, int WORDS>
-static void prefix_rows(const BinaryConvArgs& a, Range rows) {
-  const int kernel = K ? K : a.kernel, words = WORDS ? WORDS : a.pack_words;
-  const int64_t length = prefix_length(a), row = a.row;
-  const int column = kernel * words, pixel = a.pixel, width = a.width;
-  for (int y = rows.first; y < rows.last; ++y) {
-    for (int g = 0; g < a.pack_groups; ++g) {
-      const int64_t line = int64_t(y) * a.pack_groups + g;
-      const uint32_t* from = a.bits + y * a.stride * a.row + g * a.pack_words;
-      uint32_t* to = a.prefix + line * length;
-      int32_t* parity = a.parity + line * a.width;
-      uint32_t run = 0;
-      *to++ = 0;
-      for (int x = 0; x < width; ++x, from += pixel, to += column) {
-        parity[x] = -__builtin_popcount(run);
-        for (int ky = 0; ky < kernel; ++ky) {
-          for (int w = 0; w < words; ++w) to[ky * words + w] = run ^= from[ky * row + w];
-        }
-      }
+FN void prefix_line(const BinaryConvArgs& a, const uint32_t* from, uint32_t* to) {
+  const int done = scan_columns<K, WORDS>(from, a.row, a.width, to);
+  running_xors<K, WORDS>(from + done * WORDS, a.row, a.width - done, to + done * K * WORDS);
+}
+
+FN void prefix_any(const BinaryConvArgs& a, const uint32_t* from, uint32_t* to) {
+  uint32_t run = 0;
+  for (int x = 0; x < a.width; ++x, from += a.pixel) {
+    for (int ky = 0; ky < a.kernel; ++ky) {
+      for (int w = 0; w < a.pixel; ++w) *to++ = run ^= from[ky * a.row + w];
     }
   }
 }
 
 static void prefix(const BinaryConvArgs& a, Range rows) {
   const bool three = a.kernel == 3;
-  if (three && a.pack_words == 4) prefix_rows<3, 4>(a, rows);
-  else if (three && a.pack_words == 8) prefix_rows<3, 8>(a, rows);
-  else if (three && a.pack_words == 16) prefix_rows<3, 16>(a, rows);
-  else prefix_rows<0, 0>(a, rows);
+  const int64_t step = int64_t(a.stride) * a.kernel * a.pixel;
+  for (int y = rows.first; y < rows.last; ++y) {
+    for (int g = 0; g < a.pack_groups; ++g) {
+      const int64_t line = int64_t(y) * a.pack_groups + g;
+      const uint32_t* from = a.bits + y * a.stride * a.row + g * a.line;
+      uint32_t* to = a.prefix + line * prefix_length(a);
+      *to = 0;
+      if (three && a.pixel == 4) prefix_line<3, 4>(a, from, to + 1);
+      else if (three && a.pixel == 8) prefix_line<3, 8>(a, from, to + 1);
+      else if (three && a.pixel == 16) prefix_line<3, 16>(a, from, to + 1);
+      else prefix_any(a, from, to + 1);
+      float* origin = a.origin + line * a.out_width;
+      for (int x = 0; x < a.out_width; ++x) {
+        origin[x] = kOrigin - 2.0f * float(__builtin_popcount(to[x * step]));
+      }
+    }
+  }
 }
 
 FN Patches chain_patches(const BinaryConvArgs& a, const Block& block, int y) {
   const int64_t line = int64_t(y) * a.pack_groups + block.group;
-  return {a.prefix + line * prefix_length(a), int64_t(a.stride) * a.kernel * a.pack_words,
-          a.parity + line * a.width, a.stride};
+  return {a.prefix + line * prefix_length(a), int64_t(a.stride) * a.kernel * a.pixel,
+          a.origin + line * a.out_width};
 }

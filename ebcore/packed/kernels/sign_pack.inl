@@ -50,11 +50,12 @@ static void sign_pack(const SignPackArgs& a, Range rows) {
     const float* x = a.x + int64_t(y) * a.width * a.channels;
     uint32_t* out = a.to.bits + y * a.to.row;
     float* row_sums = a.to.sums + int64_t(y) * a.channels;
-    for (int word = 0; word < a.to.pixel; ++word) {
-      const int first = word % a.pack_words * 32;
-      const int left = a.pack_channels - first;
-      pack_row(a, x, out + word, word / a.pack_words * a.pack_channels + first,
-               left < 32 ? left : 32, row_sums);
+    for (int group = 0; group < a.pack_groups; ++group, out += a.to.line) {
+      for (int word = 0; word < a.to.pixel; ++word) {
+        const int left = a.to.pack_channels - word * 32;
+        pack_row(a, x, out + word, group * a.to.pack_channels + word * 32, left < 32 ? left : 32,
+                 row_sums);
+      }
     }
   }
 }

@@ -3,6 +3,7 @@ constexpr int V = 16;
 constexpr int kTile = 8;
 constexpr int kPlainTile = 14;  // the plain form needs fewer registers a pixel
 constexpr int kChainTaps = 19;
+constexpr bool kConstantSteps = true;
 
 #define EBCORE_KEEP(value) __asm__ volatile("" : "+v"(value))
 

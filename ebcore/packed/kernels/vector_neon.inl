@@ -3,6 +3,7 @@ constexpr int V = 4;
 constexpr int kTile = 4;  // pixels per tile; 4 sub-vectors x 4 leave half of the 32 registers
 constexpr int kPlainTile = 4;
 constexpr int kChainTaps = 18;
+constexpr bool kConstantSteps = false;
 constexpr int kChunk = 31;  // words a byte counter holds: 31 * 8 < 256
 
 #define EBCORE_KEEP(value) __asm__ volatile("" : "+w"(value))

@@ -3,6 +3,7 @@ constexpr int V = 4;
 constexpr int kTile = 2;  // pixels per tile; 4 sub-vectors x 2 fit 16 registers
 constexpr int kPlainTile = 2;
 constexpr int kChainTaps = 18;
+constexpr bool kConstantSteps = false;
 constexpr int kChunk = 31;  // words a byte counter holds: 31 * 8 < 256
 
 #if defined(__aarch64__)
