@@ -249,3 +249,14 @@ def test_small_file_cannot_ask_for_much_memory(tmp_path: Path) -> None:
     tensors = {"bits": bits, "scale": np.ones(20_000, np.float32)}
     data = file_format.encode(Graph((1, 200, 200), [node], tensors))
     assert "layer 'conv' is too large" in _refused(data, tmp_path)
+
+
+def test_border_tables_of_many_experts_are_bounded(tmp_path: Path) -> None:
+    # 1024 experts, each with 130 * 130 border classes of 16 lanes: 1.1 GB from half a megabyte.
+    bits = Bits((1024, 1, 1, 64, 64), np.zeros(1024 * 64 * 64 // 8, np.uint8))
+    attrs = {"kernel": 64, "stride": 1, "padding": 64, "groups": 1, "act": 0, "experts": 1024}
+    gate = np.zeros((1024, 1), np.float32)
+    tensors = {"bits": bits, "scale": np.ones(1, np.float32), "gate_weight": gate}
+    node = Node("binary_conv", "conv", [0], attrs, {name: name for name in tensors})
+    data = file_format.encode(Graph((1, 200, 200), [node], dict(tensors)))
+    assert "layer 'conv' needs too much memory" in _refused(data, tmp_path)
