@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ebcore.errors import InputError
+from ebcore.packed import PackedModel
+from ebcore.packed.format import decode
 from ebcore.packed.native import library_path
 
 INCLUDE = library_path().parent / "include"
@@ -91,3 +96,30 @@ class CModel:
         if self.get("run", x.data_ptr(), len(x), threads, out.data_ptr()):
             raise Refused(self.library.error())
         return out
+
+
+@functools.cache
+def _library() -> CLibrary:
+    return CLibrary()
+
+
+def agreed(data: bytes) -> str | None:
+    """Why Python and C refuse a file, None where both take it; anything else fails.
+
+    Both give the same reason, but for what is wrong with a header's JSON: C says at which byte.
+    """
+    python = c = None
+    try:
+        PackedModel(decode(data, "file"), "file")
+    except InputError as error:
+        python = error.reason
+    try:
+        _library().load(data)
+    except Refused as error:
+        c = str(error).removeprefix("packed network: ")
+    if c and python and re.search(r" at byte \d+\)$", c):
+        prefix = "has a malformed header ("
+        assert c.startswith(prefix) and python.startswith(prefix)
+    else:
+        assert c == python
+    return python
