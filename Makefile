@@ -6,7 +6,7 @@ export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
-NATIVE := $(wildcard setup.py ebcore/packed/kernels/* ebcore/layers/kernels/*)
+NATIVE := $(wildcard setup.py ebcore/packed/kernels/* ebcore/packed/include/* ebcore/layers/kernels/*)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup repro growth test test-all ui bench paper-numbers lint clean

@@ -14,7 +14,9 @@ def native(package: str, threads: str) -> Extension:
     return Extension(
         f"{package}._native",
         sources=sorted(glob(f"{kernels}/*.cpp")),
-        depends=sorted(glob(f"{kernels}/*.h") + glob(f"{kernels}/*.inl")),
+        depends=sorted(
+            glob(f"{kernels}/*.h") + glob(f"{kernels}/*.inl") + glob(f"{kernels}/../include/*.h")
+        ),
         language="c++",
         extra_compile_args=[
             "-std=c++17",

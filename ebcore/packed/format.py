@@ -5,10 +5,11 @@
     4       version, little endian
     32      SHA-256 of everything that follows
     8       length of the header
-    ...     header: JSON with input shape, nodes, tensor table, metadata
+    ...     header: JSON with input shape, nodes, tensor table, metadata; then spaces
     ...     tensors, each at a multiple of 64 bytes from the payload's start (itself 64-aligned)
 
 fp32 tensors are stored as they are, binary weights one bit each. Nothing in a file is executed.
+kernels/file.cpp reads the same format, for programs without Python, and refuses the same files.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,9 @@ MAGIC, VERSION = b"EBPACKED", 1
 _PREFIX = struct.Struct("<8sI32sQ")
 _ALIGN = 64
 _REMEDY = "Restore it with `dvc checkout`, or make it again with `ebcore pack`."
-_MAX_ELEMENTS, _MAX_NODES, _MAX_DEPTH = 1 << 32, 4096, 32
+_MAX_ELEMENTS, _MAX_NODES, _MAX_DEPTH, _MAX_HEADER, _MAX_NAME = 1 << 32, 4096, 32, 1 << 22, 256
+# Control characters, line ends, marks that reorder what follows, halves of surrogate pairs.
+_NOT_PLAIN = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def write(graph: Graph, path: str | Path) -> None:
@@ -56,7 +60,11 @@ def read(path: str | Path) -> Graph:
 
 
 def encode(graph: Graph) -> bytes:
-    """The bytes of a file."""
+    """The bytes of a file.
+
+    Raises:
+        InputError: names and metadata past 4 MiB.
+    """
     table: dict[str, Any] = {}
     payload = bytearray()
     for name, tensor in sorted(graph.tensors.items()):
@@ -71,7 +79,10 @@ def encode(graph: Graph) -> bytes:
         "tensors": table,
         "metadata": graph.metadata,
     }
-    return seal(json.dumps(header, sort_keys=True, allow_nan=False).encode(), bytes(payload))
+    text = json.dumps(header, sort_keys=True, allow_nan=False).encode()
+    if len(text) > _MAX_HEADER - _ALIGN:
+        raise InputError("packed network", "has more metadata than a file takes", "Leave some out.")
+    return seal(text, bytes(payload))
 
 
 def seal(header: bytes, payload: bytes) -> bytes:
@@ -100,9 +111,13 @@ def decode(data: bytes, path: str | Path) -> Graph:
     end = _PREFIX.size + length
     if end > len(data):
         raise refuse("has a header longer than the file")
+    if length > _MAX_HEADER or end % _ALIGN:
+        raise refuse("has a header of an impossible length")
     try:
         text = data[_PREFIX.size : end].decode()
-        header = json.loads(text, parse_constant=_finite, parse_float=_finite)
+        header = json.loads(
+            text, parse_constant=_finite, parse_float=_finite, object_pairs_hook=_object
+        )
         return _Reader(memoryview(data)[end:]).graph(header)
     except (ValueError, RecursionError) as error:  # also too many digits, or bytes that are no text
         raise refuse(f"has a malformed header ({error})") from None
@@ -117,6 +132,13 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise _Malformed(f"{text:.20} is not a finite number")
     return value
+
+
+def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(members)
+    if len(result) != len(members):
+        raise _Malformed("a name comes twice")
+    return result
 
 
 class _Reader:
@@ -134,7 +156,7 @@ class _Reader:
             raise _Malformed("too many nodes")
         _check_depth(fields["metadata"])
         table = fields["tensors"]
-        if any(len(name) > 256 or not name.isprintable() for name in table):
+        if not all(_is_name(name) for name in table):
             raise _Malformed("a tensor's name is too long or not printable")
         tensors = {name: self.tensor(name, entry) for name, entry in table.items()}
         self._check_overlap(table, tensors)
@@ -184,8 +206,8 @@ def _node(entry: Any, index: int, tensors: dict[str, Tensor]) -> Node:
     fields = _fields(
         entry, what, op=str, name=str, inputs=list, attrs=dict, tensors=dict, source=dict
     )
-    if not fields["name"].isprintable():
-        raise _Malformed(f"{what} has a name that is not printable")
+    if not _is_name(fields["name"]):
+        raise _Malformed(f"{what} has a name that is too long or not printable")
     op = OPS.get(fields["op"])
     if op is None:
         raise _Malformed(f"{what} has an unknown operation")
@@ -221,6 +243,10 @@ def _integers(values: list[Any], what: str, length: int | None = None) -> list[i
         if type(value) is not int or not 0 <= value < 1 << 31:
             raise _Malformed(f"{what} is out of range")
     return values
+
+
+def _is_name(text: str) -> bool:
+    return len(text) <= _MAX_NAME and not _NOT_PLAIN.search(text)
 
 
 def _check_depth(value: Any, depth: int = 0) -> None:

@@ -56,9 +56,8 @@ class NativeError(Exception):
         self.node = node
 
 
-@functools.cache
-def library() -> ctypes.CDLL:
-    """The compiled kernels.
+def library_path() -> Path:
+    """The compiled kernels, which C programs may link as well; include/ebcore.h lies beside them.
 
     Raises:
         InputError: they have not been built.
@@ -72,7 +71,13 @@ def library() -> ctypes.CDLL:
         raise InputError(
             "ebcore.packed", "its native part is not built", "Run `pip install -e .` in the clone."
         )
-    lib = ctypes.CDLL(str(path))
+    return path
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """The compiled kernels; raises as `library_path`."""
+    lib = ctypes.CDLL(str(library_path()))
     pointer, i32, i64, text = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64, ctypes.c_char_p
     lib.ebcore_supports.argtypes = [text]
     lib.ebcore_build.argtypes = [pointer, i32, pointer, i32, pointer, text, pointer, text, i32]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-KERNELS = Path(__file__).parents[2] / "ebcore" / "packed" / "kernels"
-CHECK = Path(__file__).parent / "native" / "check_kernels.cpp"
+from tests.packed.native.build import build
+
 COMPILER = "aarch64-linux-gnu-g++"
 EMULATOR = next(filter(shutil.which, ("qemu-aarch64", "qemu-aarch64-static")), None)
 
@@ -21,12 +21,7 @@ EMULATOR = next(filter(shutil.which, ("qemu-aarch64", "qemu-aarch64-static")), N
 )
 @pytest.mark.parametrize("isa", ["neon", "portable"])
 def test_arm_kernels_equal_integer_arithmetic(isa: str, tmp_path: Path) -> None:
-    program = tmp_path / "check_kernels"
-    sources = [str(path) for path in sorted(KERNELS.glob("*.cpp"))]
-    options = ["-std=c++17", "-O2", "-ffp-contract=off", "-pthread", "-static", "-Wno-psabi"]
-    subprocess.run(
-        [COMPILER, *options, f"-I{KERNELS}", *sources, str(CHECK), "-o", str(program)], check=True
-    )
+    program = build("check_kernels.cpp", tmp_path, ["-O2", "-static"], COMPILER)
     assert EMULATOR is not None
     run = subprocess.run(
         [EMULATOR, str(program), isa, "60"], capture_output=True, text=True, timeout=500

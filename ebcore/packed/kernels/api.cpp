@@ -1,24 +1,18 @@
-// The exported C functions. No C++ exception leaves them: a result of 0 is success, i + 1 a failure
-// at node i, -1 any other failure; its text goes to `error`.
+// The C functions that Python calls; c_api.cpp has those for everybody. No C++ exception leaves
+// them: a result of 0 is success, i + 1 a failure at node i, -1 any other failure; its text goes to
+// `error`.
 #include <chrono>
 #include <cstdio>
-#include <cstring>
 #include <exception>
 
 #include "graph.h"
+#include "isa.h"
 
 #define EBCORE_API extern "C" __attribute__((visibility("default")))
 
 namespace {
 
-const ebcore::Kernels* find_kernels(const char* name) {
-  using namespace ebcore;
-  if (std::strcmp(name, "portable") == 0) return portable_kernels();
-  if (std::strcmp(name, "avx2") == 0) return avx2_kernels();
-  if (std::strcmp(name, "avx512") == 0) return avx512_kernels();
-  if (std::strcmp(name, "neon") == 0) return neon_kernels();
-  return nullptr;
-}
+using ebcore::find_kernels;
 
 template <typename Body>
 int guarded(char* error, int32_t size, Body body) {

@@ -9,7 +9,8 @@ namespace {
 
 constexpr int64_t kMaxSide = 1 << 14, kMaxChannels = 1 << 16, kMaxKernel = 64, kMaxExperts = 1024;
 constexpr int64_t kMaxElements = int64_t(1) << 28;  // of any one array: 1 GiB of fp32
-constexpr int64_t kMaxTotal = 2 * kMaxElements;     // of all weights in kernel layout
+// Of all weights in kernel layout, and for a file of so many bytes: its lanes may stay empty.
+constexpr int64_t kMaxTotal = 2 * kMaxElements, kFreeTotal = 1 << 24, kTotalPerByte = 16;
 constexpr int64_t kMaxReduction = 1 << 22;  // twice that many and kOrigin stay below 2^25
 constexpr int kMaxNodes = 4096;
 
@@ -18,7 +19,7 @@ struct Builder {
   int tensor_count;
   Model& model;
   int index = -1;
-  int64_t total = 0;
+  int64_t total = 0, most = kMaxTotal;
 
   [[noreturn]] void fail(const std::string& text) const { throw Failure(index, text); }
   void require(bool holds, const char* text) const {
@@ -37,7 +38,7 @@ struct Builder {
   // Counts an array that stays: a small file must not ask for much more memory than it has.
   void reserve(std::initializer_list<int64_t> sizes) {
     total += elements(sizes);
-    require(total <= kMaxTotal, "needs too much memory");
+    require(total <= most, "needs too much memory");
   }
 
   const EbTensor* find(const EbNode& n, int slot, DType dtype,
@@ -355,6 +356,9 @@ std::unique_ptr<Model> build(const EbTensor* tensors, int tensor_count, const Eb
   auto model = std::make_unique<Model>();
   model->kernels = kernels;
   Builder b{tensors, tensor_count, *model};
+  int64_t bytes = 0;
+  for (int i = 0; i < tensor_count; ++i) bytes += std::min(tensors[i].bytes, kMaxTotal);
+  b.most = std::min(kMaxTotal, kFreeTotal + kTotalPerByte * bytes);
   b.require(node_count >= 1 && node_count <= kMaxNodes, "has no nodes, or too many");
   model->values.push_back(b.make_value(shape[0], shape[1], shape[2]));
   model->planar_input = std::all_of(nodes, nodes + node_count, [](const EbNode& n) {
