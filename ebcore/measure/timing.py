@@ -32,6 +32,16 @@ class Timing:
         return Timing(median(seconds), low, high, len(seconds))
 
 
+Call = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class SelfTimed:
+    """What times itself: `seconds(n)` runs n times and gives the mean seconds per run."""
+
+    seconds: Callable[[int], float]
+
+
 class Sampler:
     """Called, it gives seconds per call: the mean over as many calls as last `min_seconds`.
 
@@ -41,23 +51,28 @@ class Sampler:
 
     def __init__(
         self,
-        function: Callable[[], object],
+        function: Call | SelfTimed,
         min_seconds: float,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self.function, self._clock, self._calls = function, clock, 1
-        for _ in range(WARM_UP_CALLS):
-            function()
+        self._function, self._clock, self._calls = function, clock, 1
+        self.seconds_of(WARM_UP_CALLS)
         if min_seconds > 0:
             while (seconds := self()) * self._calls < min_seconds:
                 self._calls *= 2
             self._calls = math.ceil(min_seconds / seconds)  # the last doubling may go too far
 
     def __call__(self) -> float:
+        return self.seconds_of(self._calls)
+
+    def seconds_of(self, calls: int) -> float:
+        """The mean over so many calls."""
+        if isinstance(self._function, SelfTimed):
+            return self._function.seconds(calls)
         start = self._clock()
-        for _ in range(self._calls):
-            self.function()
-        return (self._clock() - start) / self._calls
+        for _ in range(calls):
+            self._function()
+        return (self._clock() - start) / calls
 
 
 def in_turn(samplers: Mapping[_Name, Callable[[], float]], repeats: int) -> dict[_Name, Timing]:

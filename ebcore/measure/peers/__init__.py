@@ -8,7 +8,7 @@ from ebcore.measure.peers.openvino_binary import OpenVinoBinary
 from ebcore.measure.peers.openvino_real import OpenVino, OpenVinoInt8
 from ebcore.measure.peers.ort import OnnxRuntime, OnnxRuntimeInt8
 from ebcore.measure.peers.packed import Packed
-from ebcore.measure.peers.peer import Peer, Unsupported
+from ebcore.measure.peers.peer import LAYERS_ONLY, Peer, Unsupported
 from ebcore.measure.peers.torch_compiled import TorchCompiled
 from ebcore.measure.peers.torch_eager import TorchEager
 from ebcore.measure.peers.torch_int8 import TorchInt8
@@ -31,6 +31,7 @@ NO_AMX = "_no_amx"  # ends the name of a candidate that is kept from AMX
 _NO_AMX_ISA = {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_VNNI"}
 
 __all__ = [
+    "LAYERS_ONLY",
     "NO_AMX",
     "PACKED",
     "PEERS",

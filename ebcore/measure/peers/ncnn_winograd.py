@@ -8,19 +8,20 @@ import tempfile
 import numpy as np
 
 from ebcore.measure.cases import Case, Network
-from ebcore.measure.peers.peer import Call, Peer, Unsupported
+from ebcore.measure.peers.peer import LAYERS_ONLY, Peer, Unsupported
+from ebcore.measure.timing import Call
 
 _MAGIC = 7767517  # of ncnn's text format
 
 
 class NcnnWinograd(Peer):
-    title = "ncnn fp32 (Winograd)"
+    title = "ncnn fp32"
     arithmetic = "fp32"
     packages = ("ncnn",)
 
     def prepare(self, case: Case, threads: int) -> Call:
         if isinstance(case, Network):
-            raise Unsupported("single layers only")
+            raise Unsupported(LAYERS_ONLY)
         if case.batch_size > 1:
             raise Unsupported("one image at a time")
         import ncnn

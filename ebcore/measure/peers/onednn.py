@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ebcore.measure.cases import Case, Network
-from ebcore.measure.peers.peer import Call, Peer, Unsupported
+from ebcore.measure.peers.peer import LAYERS_ONLY, Peer, Unsupported
+from ebcore.measure.timing import Call
 
 
 class OneDnn(Peer):
@@ -22,7 +23,7 @@ class OneDnn(Peer):
 
     def prepare(self, case: Case, threads: int) -> Call:
         if isinstance(case, Network):
-            raise Unsupported("single layers only")
+            raise Unsupported(LAYERS_ONLY)
         import torch
 
         torch.set_num_threads(threads)

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ebcore.measure.cases import Array, Case, Convolution
-from ebcore.measure.peers.openvino_real import compiled
-from ebcore.measure.peers.peer import Call, Peer, Unsupported
+from ebcore.measure.peers.openvino_real import channels_last, compiled
+from ebcore.measure.peers.peer import Peer, Unsupported
+from ebcore.measure.timing import Call
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,8 +32,10 @@ class OpenVinoBinary(Peer):
         if not isinstance(case, Convolution) and case.config is None:
             raise Unsupported("this network is real-valued")
         graph = BinaryGraph(case.input_shape)
-        model = graph.model(case.binary())
-        call = compiled(model, case.input(), threads)
+        model, x = graph.model(case.binary()), case.input()
+        if isinstance(case, Convolution):
+            model, x = channels_last(model), np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+        call = compiled(model, x, threads)
         return lambda: (call(), graph)
 
 

@@ -12,7 +12,8 @@ from ebcore.measure.peers.onnx_files import (
     convolution_model,
     network_file,
 )
-from ebcore.measure.peers.peer import Arithmetic, Call, Peer
+from ebcore.measure.peers.peer import Arithmetic, Peer
+from ebcore.measure.timing import Call
 
 
 class OnnxRuntime(Peer):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import ClassVar, Literal
 
 from ebcore.measure.cases import Case
+from ebcore.measure.timing import Call, SelfTimed
 
-Call = Callable[[], object]
 Arithmetic = Literal["fp32", "int8", "binary"]
+LAYERS_ONLY = "single layers only"  # why some peers run no network
 
 
 class Unsupported(Exception):
@@ -50,9 +50,11 @@ class Peer(ABC):
         return f"{self.packages[0]} {importlib.metadata.version(self.packages[0])}"
 
     @abstractmethod
-    def prepare(self, case: Case, threads: int) -> Call:
-        """A call that runs the case once on `threads` threads; float32 in and out unless it says
-        otherwise.
+    def prepare(self, case: Case, threads: int) -> Call | SelfTimed:
+        """A call that runs the case once on `threads` threads.
+
+        A network takes images as float32 [B, C, H, W]. A layer goes from float32 to float32, int8
+        ones from int8 to int8, in whatever layout the library keeps between layers.
 
         Raises:
             Unsupported: it has no way to run this case.

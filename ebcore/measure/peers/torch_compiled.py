@@ -6,7 +6,8 @@ import os
 import shutil
 
 from ebcore.measure.cases import Case, Convolution
-from ebcore.measure.peers.peer import Call, Peer, Unsupported
+from ebcore.measure.peers.peer import Peer, Unsupported
+from ebcore.measure.timing import Call
 
 
 class TorchCompiled(Peer):

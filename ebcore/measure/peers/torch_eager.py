@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ebcore.measure.cases import Case
-from ebcore.measure.peers.peer import Call, Peer
+from ebcore.measure.peers.peer import Peer
+from ebcore.measure.timing import Call
 
 
 class TorchEager(Peer):

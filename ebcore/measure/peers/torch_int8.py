@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ebcore.measure.cases import Case, Convolution
-from ebcore.measure.peers.peer import Call, Peer, Unsupported
+from ebcore.measure.peers.peer import Peer, Unsupported
+from ebcore.measure.timing import Call
 
 
 class TorchInt8(Peer):
