@@ -29,8 +29,8 @@ from ebcore.packed import PackedModel, isa, load
 from ebcore.params import Params
 from ebcore.workspace import curve_file, metrics_file, packed_file
 
-# Of the pipeline's stage, which is to take seconds.
-STAGE_PEERS = ("torch_fp32", "torch_int8")
+# Beside the packed layer in the pipeline's stage, which is to take seconds.
+STAGE_LAYER_PEERS = ("torch_fp32", "torch_int8")
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,13 @@ def benchmark(
     repeats: int = 20,
     min_seconds: float = 0.01,
     names: Sequence[str] | None = None,
+    layer_names: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
     """Rows with the keys `COLUMNS`: the whole network first, then its binary layers by shape.
 
     Args:
         names: candidates beside the packed network; None for all that need no long preparation.
+        layer_names: those of them that run the layers too; None for all.
 
     Times are milliseconds per call: median (`ms`) and quartiles (`low_ms`, `high_ms`) over
     `repeats` samples of at least `min_seconds`. What cannot run is None, with the reason in `note`.
@@ -75,7 +77,8 @@ def benchmark(
         network = with_onnx(network, everyone, contest, Path(folder))
         groups = [Group("network", NETWORK, [(name, network) for name in everyone])]
         for case, layers in layers_of(model, batch_size).items():
-            entries = [(name, case) for name in everyone]
+            beside = everyone[1:] if layer_names is None else layer_names
+            entries = [(name, case) for name in (PACKED, *beside)]
             groups.append(Group(case.name, LAYER, entries, " ".join(layers)))
         return list(measure(groups, contest, repeats=repeats, min_seconds=min_seconds))
 
@@ -208,7 +211,7 @@ def benchmark_stage(params: Params, experts: int) -> dict[str, float]:
         InputError: the packed file is missing or damaged.
     """
     settings = params.benchmark.model_dump()
-    rows = benchmark(packed_file(experts), names=STAGE_PEERS, **settings)
+    rows = benchmark(packed_file(experts), layer_names=STAGE_LAYER_PEERS, **settings)
     metrics = metrics_of(rows)
     write_rows(curve_file("benchmark", experts), COLUMNS, rows)
     with atomic_write(metrics_file("benchmark", experts)) as file:

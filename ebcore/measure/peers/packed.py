@@ -35,9 +35,12 @@ class Packed(Peer):
         native = NativeModel(packed.graph, packed.isa)
         batch, x = case.batch_size, case.input()
         out = np.empty((batch, *native.shape(len(packed.graph.nodes))), np.float32)
+        addresses = x.ctypes.data, out.ctypes.data
+        held = x, out
 
         def call() -> None:
-            native.run(x.ctypes.data, batch, out.ctypes.data, threads, None)
+            assert held
+            native.run(addresses[0], batch, addresses[1], threads, None)
 
         return call
 
