@@ -15,7 +15,14 @@ from typing import Any
 
 from benchmarks.targets import TARGET_COLUMNS, mark_network
 from ebcore.errors import exit_on_input_error
-from ebcore.measure.benchmark import Group, benchmark, contest_of, measure, with_onnx
+from ebcore.measure.benchmark import (
+    STAGE_LAYER_PEERS,
+    Group,
+    benchmark,
+    contest_of,
+    measure,
+    with_onnx,
+)
 from ebcore.measure.cases import Network
 from ebcore.measure.machine import available_cores, machine
 from ebcore.measure.peers import PACKED, candidates
@@ -82,7 +89,8 @@ def main() -> None:
         if not path.is_file():
             print(f"{path} does not exist and is left out; `dvc repro pack@{experts}` makes it")
             continue
-        measured = benchmark(path, **params.benchmark.model_dump())
+        settings = params.benchmark.model_dump()
+        measured = benchmark(path, layer_names=STAGE_LAYER_PEERS, **settings)
         for table in benchmark_tables(measured):
             show(table)
         rows += [{"profile": params.profile, **row} for row in measured]

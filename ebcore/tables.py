@@ -144,11 +144,12 @@ def _percent(share: float | None) -> str:
 
 def predictions_table(ranked: Sequence[tuple[str, float]]) -> Table:
     """One image's classes with their probabilities, best first."""
-    table = Table()
+    table = Table(box=box.SIMPLE_HEAD)
     table.add_column("class")
     table.add_column("probability", justify="right")
-    for name, probability in ranked:
-        table.add_row(name, f"{100 * probability:.2f} %")
+    for index, (name, probability) in enumerate(ranked):
+        style = None if index else "bold"
+        table.add_row(escape(name), f"{100 * probability:.2f} %", style=style)
     return table
 
 
