@@ -188,19 +188,33 @@ def bench(
     min_seconds: Annotated[
         float, typer.Option(min=0, help="Least length of a timed sample, in seconds.")
     ] = 0.01,
+    peers: Annotated[
+        bool, typer.Option("--peers/--no-peers", help="Also time the libraries that are installed.")
+    ] = True,
     csv: Annotated[Path | None, typer.Option(help="Also write the rows to this file.")] = None,
 ) -> None:
-    """Time the packed network against PyTorch fp32 and int8, per layer and whole."""
+    """Time the packed network, whole and per layer, against PyTorch, ONNX Runtime, OpenVINO, ...
+
+    Shows the share of the machine's own limit too. `pip install .[peers]` brings the libraries
+    that are optional; one that is missing is left out.
+    """
     from ebcore.measure.benchmark import benchmark
     from ebcore.measure.rows import COLUMNS, write_rows
-    from ebcore.tables import benchmark_table, show
+    from ebcore.tables import benchmark_tables, show
 
     rows = benchmark(
-        packed, threads=threads, batch_size=batch_size, repeats=repeats, min_seconds=min_seconds
+        packed,
+        threads=threads,
+        batch_size=batch_size,
+        repeats=repeats,
+        min_seconds=min_seconds,
+        names=None if peers else (),
     )
-    show(benchmark_table(rows))
+    for table in benchmark_tables(rows):
+        show(table)
     if csv is not None:
         write_rows(csv, COLUMNS, rows)
+        typer.echo(f"{len(rows)} rows in {csv}")
 
 
 @profile_app.command("list")

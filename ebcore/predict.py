@@ -17,7 +17,8 @@ def predict_images(
     """(image, [(class, probability in 0..1), ...] best first, at most `top`) for each image.
 
     Raises:
-        InputError: a packed file or image that is missing or damaged.
+        InputError: a packed file or image that is missing or damaged; missing ones are told before
+            the first result.
     """
     model = load(packed)
     model.threads = threads
@@ -29,6 +30,8 @@ def predict_images(
             f"does not say its {', '.join(sorted(missing))}",
             "Pack a checkpoint of this project's pipeline.",
         )
+    for path in images:
+        _check_is_file(path)
     # Images of any size: a network trained on images of one size knows no other resize.
     resize = about.get("resize") or about["image_size"]
     view = DataParams(name="", fetch=[], folder="", image_size=about["image_size"], resize=resize)
@@ -42,3 +45,10 @@ def predict_images(
                 for p, index in zip(probabilities[:top], order[:top].tolist(), strict=True)
             ],
         )
+
+
+def _check_is_file(path: Path) -> None:
+    if path.is_dir():
+        raise InputError(path, "is a folder", f"Give image files, such as {path}/*.jpg.")
+    if not path.exists():
+        raise InputError(path, "does not exist", "Give a JPEG or PNG file.")

@@ -6,10 +6,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ebcore.measure.ops import LayerOps, OpCount
+from ebcore.measure.peers import LAYERS_ONLY, PACKED, title
+from ebcore.measure.rows import LAYER, NETWORK
 
 _PIPED_WIDTH = 160  # columns where the output is no terminal
 
@@ -20,33 +24,95 @@ def show(table: Table) -> None:
     Console(width=width, highlight=False).print(table)
 
 
-def benchmark_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """The rows of `ebcore.measure.benchmark.benchmark`, whole network first."""
-    first = rows[0]
-    batch, threads = first["batch_size"], first["threads"]
-    table = Table(
-        title=f"{first['cpu']}, {first['packed_isa']} kernels, {threads} thread"
-        f"{'s' if threads > 1 else ''}, batch {batch}: median ms (quartiles)",
-        caption="fp32 and int8: the real-valued network of the same shapes in PyTorch"
-        f" {first['torch']}.",
-    )
-    table.add_column("case", no_wrap=True)
-    table.add_column("shape")
-    for name in ("packed", "fp32", "int8", "over fp32", "over int8"):
-        table.add_column(name, justify="right", no_wrap=True)
+def benchmark_tables(rows: Sequence[Mapping[str, Any]]) -> list[Table]:
+    """The rows of `ebcore.measure.benchmark`: a table of networks, a table of layers."""
+    kinds = {kind: [row for row in rows if row["kind"] == kind] for kind in (NETWORK, LAYER)}
+    tables = []
+    if kinds[NETWORK]:
+        tables.append(_networks_table(kinds[NETWORK]))
+    if kinds[LAYER]:
+        tables.append(_layers_table(kinds[LAYER]))
+    for table in tables:
+        table.caption_justify = "left"
+    return tables
+
+
+def _networks_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """A row per candidate; the reasons of those that did not run below."""
+    table = Table(title=_conditions(rows[0], "Whole network"))
+    table.add_column("", no_wrap=True)
+    table.add_column("network")
+    for heading in ("ms", "quartiles", "packed is faster", "of the limit"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(
-            row["case"],
-            row["shape"],
-            *(_time(row, name) for name in ("packed", "fp32", "int8")),
-            *(_ratio(row[f"speedup_{name}"]) for name in ("fp32", "int8")),
-            style="bold" if row["kind"] == "network" else None,
-            end_section=row["kind"] == "network",
-        )
-    notes = {row["note"] for row in rows if row["note"]}
-    if notes:
-        table.caption = f"{table.caption} Missing: {'; '.join(sorted(notes))}."
+        if row["ms"] is not None:
+            table.add_row(
+                title(row["candidate"]),
+                row["network"],
+                f"{row['ms']:.3f}",
+                _quartiles(row),
+                _ratio(row["speedup"]),
+                _percent(row["share"]),
+                style="bold" if row["candidate"] == PACKED else None,
+            )
+    notes = [
+        f"Left out: {title(row['candidate'])}: {row['note']}"
+        for row in rows
+        if row["note"] not in ("", LAYERS_ONLY)
+    ]
+    about = "fp32 and int8 run the real-valued network of the same structure. The limit: all "
+    about += "operations at the rates one core reaches in registers."
+    table.caption = escape("\n".join([about, *notes]))
     return table
+
+
+def _layers_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """A row per shape, a column per candidate that ran."""
+    title_ = _conditions(rows[0], "Binary layers, real values in and out")
+    table = Table(title=title_, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("layer", no_wrap=True)
+    by_case: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for row in rows:
+        by_case.setdefault(row["case"], {})[row["candidate"]] = row
+    present = dict.fromkeys(row["candidate"] for row in rows if row["ms"] is not None)
+    peers = [name for name in present if name != PACKED]
+    headings = ("times", "packed ms", "of the\nlimit", *map(_narrow, peers))
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for case, found in by_case.items():
+        packed = found[PACKED]
+        speedups = (found[name]["speedup"] if name in found else None for name in peers)
+        table.add_row(
+            case,
+            str(max(1, len((packed["layers"] or "").split()))),
+            _spread(packed),
+            _percent(packed["share"]),
+            *map(_ratio, speedups),
+        )
+    table.caption = (
+        "+-: half the distance of the quartiles. Last columns: how many times faster packed is "
+        "(ORT: ONNX Runtime, OV: OpenVINO). fp32: the plain convolution; int8: from int8 to int8. "
+        "The limit: XOR + population count + add in registers."
+    )
+    return table
+
+
+def _narrow(candidate: str) -> str:
+    """A heading of several short lines."""
+    text = title(candidate).replace("ONNX Runtime", "ORT").replace("OpenVINO", "OV")
+    return text.replace(", ", "\n").replace(" ", "\n", 1)
+
+
+def _spread(row: Mapping[str, Any]) -> str:
+    if row["ms"] is None:
+        return "-"
+    return f"{row['ms']:.4f} +-{50 * (row['high_ms'] - row['low_ms']) / row['ms']:.0f} %"
+
+
+def _conditions(row: Mapping[str, Any], what: str) -> str:
+    threads = f"{row['threads']} thread{'s' if row['threads'] > 1 else ''}"
+    kernels = f"{row['packed_isa']} kernels"
+    return f"{what}: {row['cpu']}, {kernels}, {threads}, batch {row['batch_size']}"
 
 
 def scores_table(scores: Mapping[str, float]) -> Table:
@@ -59,29 +125,31 @@ def scores_table(scores: Mapping[str, float]) -> Table:
     table.add_column("")
     for heading in ("top-1, %", "top-5, %"):
         table.add_column(heading, justify="right")
-    for name, title in (("pytorch", "PyTorch"), ("packed", "packed")):
-        table.add_row(title, *(f"{scores[f'{name}_{top}']:.2f}" for top in ("top1", "top5")))
+    for name, heading in (("pytorch", "PyTorch"), ("packed", "packed")):
+        table.add_row(heading, *(f"{scores[f'{name}_{top}']:.2f}" for top in ("top1", "top5")))
     return table
 
 
-def _time(row: Mapping[str, Any], name: str) -> str:
-    if row[f"{name}_ms"] is None:
-        return "-"
-    low, high = row[f"{name}_low_ms"], row[f"{name}_high_ms"]
-    return f"{row[f'{name}_ms']:.4f} ({low:.4f}-{high:.4f})"
+def _quartiles(row: Mapping[str, Any]) -> str:
+    return "-" if row["ms"] is None else f"{row['low_ms']:.4g}-{row['high_ms']:.4g}"
 
 
 def _ratio(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}x"
 
 
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.0f} %"
+
+
 def predictions_table(ranked: Sequence[tuple[str, float]]) -> Table:
     """One image's classes with their probabilities, best first."""
-    table = Table()
+    table = Table(box=box.SIMPLE_HEAD)
     table.add_column("class")
     table.add_column("probability", justify="right")
-    for name, probability in ranked:
-        table.add_row(name, f"{100 * probability:.2f} %")
+    for index, (name, probability) in enumerate(ranked):
+        style = None if index else "bold"
+        table.add_row(escape(name), f"{100 * probability:.2f} %", style=style)
     return table
 
 

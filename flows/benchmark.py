@@ -1,4 +1,4 @@
-"""Stage benchmark@N: latency of the packed network and of PyTorch, side by side."""
+"""Stage benchmark@N: latency of the packed network and of its peers, side by side."""
 
 from __future__ import annotations
 

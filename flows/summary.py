@@ -26,7 +26,7 @@ def results_table(params: Params) -> Table:
             f"{_metrics('evaluate', experts)['packed_top1']:.2f}",
             f"{pack['file_bytes'] / 1000:.1f}",
             f"{pack['ratio']:.1f} x",
-            f"{_metrics('benchmark', experts)['speedup_fp32']:.1f} x",
+            f"{_metrics('benchmark', experts)['speedup_torch_fp32']:.1f} x",
         )
     return table
 

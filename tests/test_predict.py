@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import sys
 from pathlib import Path
 
@@ -68,6 +69,32 @@ def test_a_file_that_is_no_image_is_named(network: EBResNet) -> None:
         list(predict_images("model.ebp", [Path("text.png")], top=1, threads=1))
 
 
+def test_a_missing_image_or_a_folder_is_told_before_any_result(network: EBResNet) -> None:
+    pack(network, (3, 8, 8)).save("model.ebp")
+    for wrong, reason in (("none.png", "does not exist"), (".", "is a folder")):
+        results = predict_images("model.ebp", [Path("image.png"), Path(wrong)], top=1, threads=1)
+        with pytest.raises(InputError, match=reason):
+            next(results)
+
+
+def test_a_truncated_image_is_named_after_those_before_it(
+    network: EBResNet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pack(network, (3, 8, 8)).save("model.ebp")
+    Image.effect_noise((64, 64), 50).save("noise.jpg")
+    Path("short.jpg").write_bytes(Path("noise.jpg").read_bytes()[:400])
+    images = ("noise.jpg", "image.png", "short.jpg")
+    assert run(monkeypatch, "predict", "model.ebp", *images, "--top", "3") == 2
+    shown = capsys.readouterr()
+    assert shown.err.splitlines()[-1].startswith("error: short.jpg: cannot be read")
+    assert shown.out.index("noise.jpg") < shown.out.index("image.png")
+    percents = [float(line.split()[-2]) for line in shown.out.splitlines() if "%" in line]
+    assert len(percents) == 2 * 3 and "short.jpg" not in shown.out
+    # three classes: each image's probabilities sum to 100 % within three roundings
+    assert sum(percents[:3]) == pytest.approx(100, abs=0.03)
+    assert percents[:3] == sorted(percents[:3], reverse=True)
+
+
 def test_a_packed_file_without_classes_says_so(network: EBResNet) -> None:
     network.metadata = {"mean": [0.5] * 3, "std": [0.25] * 3, "image_size": 8}
     pack(network, (3, 8, 8)).save("model.ebp")
@@ -84,10 +111,17 @@ def test_pack_predict_and_bench_from_the_command_line(
     assert run(monkeypatch, "predict", "model.ebp", "image.png", "--top", "2") == 0
     text = capsys.readouterr().out
     assert "image.png" in text and text.count("%") == 2
-    quick = ("--repeats", "3", "--min-seconds", "0", "--csv", "rows.csv")
+    quick = ("--repeats", "3", "--min-seconds", "0", "--no-peers", "--csv", "rows.csv")
     assert run(monkeypatch, "bench", "model.ebp", *quick) == 0
-    assert "network" in capsys.readouterr().out
-    assert len(Path("rows.csv").read_text().splitlines()) == 1 + 1 + 12
+    text = capsys.readouterr().out
+    assert "Whole network" in text and "of the limit" in text
+    # every layer has a shape of its own here: the 3x3 and the 1x1 of 8 to 64 channels
+    assert "8-8 3x3/1 g1 8x8" in text and "64-64 1x1/1 g1 1x1" in text
+    with open("rows.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["candidate"] for row in rows} == {"packed"}
+    assert sum(len(row["layers"].split()) for row in rows) == 12
+    assert all(float(row["ms"]) > 0 and float(row["share"]) > 0 for row in rows)
 
 
 def test_a_truncated_packed_file_is_one_line(

@@ -1,4 +1,4 @@
-"""Benchmark results as CSV: a row per case, hardware and versions in every row."""
+"""Benchmark results as CSV: a row per case and candidate, hardware and versions in every row."""
 
 from __future__ import annotations
 
@@ -8,23 +8,31 @@ from pathlib import Path
 
 from ebcore.files import atomic_write
 
-CANDIDATES = ("packed", "fp32", "int8")
 NETWORK, LAYER = "network", "layer"  # kinds of cases
-TIMES = tuple(f"{name}_{part}ms" for name in CANDIDATES for part in ("", "low_", "high_"))
 MACHINE_COLUMNS = ("cpu", "isa", "cores", "os", "python", "torch", "ebcore", "commit")
 COLUMNS = (
     "case",
     "kind",
-    "experts",
-    "shape",
+    "network",
+    "layers",
     "batch_size",
     "threads",
-    *TIMES,
-    "speedup_fp32",
-    "speedup_int8",
+    "candidate",
+    "ms",
+    "low_ms",
+    "high_ms",
+    "speedup",
+    "gmac",
+    "floor_ms",
+    "share",
+    "fp32_limit",
+    "int8_limit",
+    "binary_limit",
     "repeats",
+    "min_seconds",
     "pinned",
     "note",
+    "version",
     "packed_isa",
     *MACHINE_COLUMNS,
 )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median, quantiles
+from typing import TypeVar
 
 WARM_UP_CALLS = 3
+
+_Name = TypeVar("_Name")
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,64 @@ class Timing:
         return Timing(median(seconds), low, high, len(seconds))
 
 
+Call = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class SelfTimed:
+    """What times itself: `seconds(n)` runs n times and gives the mean seconds per run."""
+
+    seconds: Callable[[int], float]
+
+
+class Sampler:
+    """Called, it gives seconds per call: the mean over as many calls as last `min_seconds`.
+
+    So the clock's grain does not count. Warms up first, then finds the number of calls; 0 seconds
+    make every sample one call.
+    """
+
+    def __init__(
+        self,
+        function: Call | SelfTimed,
+        min_seconds: float,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._function, self._clock, self._calls = function, clock, 1
+        self.seconds_of(WARM_UP_CALLS)
+        if min_seconds > 0:
+            while (seconds := self()) * self._calls < min_seconds:
+                self._calls *= 2
+            self._calls = math.ceil(min_seconds / seconds)  # the last doubling may go too far
+
+    def __call__(self) -> float:
+        return self.seconds_of(self._calls)
+
+    def seconds_of(self, calls: int) -> float:
+        """The mean over so many calls."""
+        if isinstance(self._function, SelfTimed):
+            return self._function.seconds(calls)
+        start = self._clock()
+        for _ in range(calls):
+            self._function()
+        return (self._clock() - start) / calls
+
+
+def in_turn(samplers: Mapping[_Name, Callable[[], float]], repeats: int) -> dict[_Name, Timing]:
+    """Asks each for `repeats` samples (at least 2), one of each per round.
+
+    Every round starts with another: none always runs behind the same neighbour.
+    """
+    assert repeats >= 2, repeats
+    names = list(samplers)
+    samples: dict[_Name, list[float]] = {name: [] for name in names}
+    for round_ in range(repeats):
+        first = round_ % len(names) if names else 0
+        for name in names[first:] + names[:first]:
+            samples[name].append(samplers[name]())
+    return {name: Timing.of(seconds) for name, seconds in samples.items()}
+
+
 def interleaved(
     candidates: Mapping[str, Callable[[], object]],
     *,
@@ -35,44 +97,19 @@ def interleaved(
     min_seconds: float,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Timing]:
-    """Times each candidate `repeats` times, one sample of each per round.
+    """Times candidates of this process in turn, each with `repeats` samples of a `Sampler`."""
+    samplers = {name: Sampler(call, min_seconds, clock) for name, call in candidates.items()}
+    return in_turn(samplers, repeats)
 
-    A sample is as many calls as last `min_seconds`, so that the clock's grain does not count.
-    Every round starts with another candidate: none always runs behind the same neighbour.
 
-    Args:
-        candidates: what to call, by name.
-        repeats: samples of each, at least 2.
-        min_seconds: least length of a sample in seconds; 0 makes every sample one call.
+def last_cores(threads: int) -> list[int]:
+    """The cores to measure on, [] where the system cannot pin.
+
+    The last ones: interrupts and other programs favour the first.
     """
-    assert repeats >= 2, repeats
-    names = list(candidates)
-    calls = {name: _calls_for(candidates[name], min_seconds, clock) for name in names}
-    samples: dict[str, list[float]] = {name: [] for name in names}
-    for round_ in range(repeats):
-        first = round_ % len(names) if names else 0
-        for name in names[first:] + names[:first]:
-            samples[name].append(_sample(candidates[name], calls[name], clock))
-    return {name: Timing.of(seconds) for name, seconds in samples.items()}
-
-
-def _calls_for(
-    function: Callable[[], object], min_seconds: float, clock: Callable[[], float]
-) -> int:
-    """Warms up, then finds the number of calls that fills `min_seconds`."""
-    for _ in range(WARM_UP_CALLS):
-        function()
-    calls = 1
-    while min_seconds > 0 and _sample(function, calls, clock) * calls < min_seconds:
-        calls *= 2
-    return calls
-
-
-def _sample(function: Callable[[], object], calls: int, clock: Callable[[], float]) -> float:
-    start = clock()
-    for _ in range(calls):
-        function()
-    return (clock() - start) / calls
+    if not hasattr(os, "sched_getaffinity"):
+        return []
+    return sorted(os.sched_getaffinity(0))[-threads:]
 
 
 @contextmanager
@@ -84,9 +121,8 @@ def pinned(threads: int) -> Iterator[str]:
     import torch
 
     before_threads = torch.get_num_threads()
-    before_cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
-    # The last ones: interrupts and other programs favour the first.
-    cores = sorted(before_cores)[-threads:]
+    cores = last_cores(threads)
+    before_cores = os.sched_getaffinity(0) if cores else set()
     try:
         torch.set_num_threads(threads)
         if cores:

@@ -142,25 +142,43 @@ def scatter(points: Array, groups: Array, labels: Sequence[str], title: str, nam
         return inline_svg(figure, title)
 
 
-def latencies(branches: Sequence[Branch]) -> str:
-    """Whole-network time per call, packed beside PyTorch fp32 and int8."""
+def latencies(branches: Sequence[Branch], candidates: dict[str, str]) -> str:
+    """Whole-network time per call of every candidate, a bar per expert count, on a log scale.
+
+    Args:
+        candidates: {name: title}, from the top.
+    """
     with figure_style("latency"):
-        figure, axes = pyplot.subplots(figsize=(4.8, 3.2), layout="constrained")
-        kinds = {"packed_ms": "packed", "int8_ms": "torch int8", "fp32_ms": "torch fp32"}
-        width = 0.8 / len(kinds)
-        for index, (key, label) in enumerate(kinds.items()):
-            values = [branch.metrics["benchmark"].get(key) or math.nan for branch in branches]
-            places = [p + (index - 1) * width for p in range(len(branches))]
-            bars = axes.bar(places, values, width * 0.92, color=PALETTE[index], label=label)
-            texts = ["" if math.isnan(value) else f"{value:.3g}" for value in values]
-            axes.bar_label(bars, texts, fontsize=7.5, padding=1)
-        axes.set_xticks(range(len(branches)), [str(branch.experts) for branch in branches])
-        axes.set_xlabel("experts N")
-        axes.set_ylabel("ms per call")
-        axes.grid(axis="y")
+        bars = len(candidates) * len(branches)
+        figure, axes = pyplot.subplots(
+            figsize=(4.8, 1.0 + 0.16 * bars + 0.12 * len(candidates)), layout="constrained"
+        )
+        height = 0.84 / len(branches)
+        shades = colours(len(branches))
+        for index, (branch, colour) in enumerate(zip(branches, shades, strict=True)):
+            metrics = branch.metrics["benchmark"]
+            values = [metrics.get(f"{name}_ms") or math.nan for name in candidates]
+            shares = [metrics.get(f"{name}_share") for name in candidates]
+            places = [p + (index - (len(branches) - 1) / 2) * height for p in range(len(values))]
+            label = f"N = {branch.experts}"
+            drawn = axes.barh(places, values, height * 0.9, color=colour, label=label)
+            texts = [_time(*pair) for pair in zip(values, shares, strict=True)]
+            axes.bar_label(drawn, texts, fontsize=7, padding=2)
+        axes.set_yticks(range(len(candidates)), list(candidates.values()))
+        axes.invert_yaxis()
+        axes.set_xscale("log")
+        axes.margins(x=0.35)
+        axes.set_xlabel("ms per call (share of the limit)")
+        axes.grid(axis="x")
         axes.set_axisbelow(True)
-        figure.legend(fontsize=8, loc="outside upper center", ncols=3)
-        return inline_svg(figure, "Latency of the whole network by number of experts")
+        figure.legend(fontsize=8, loc="outside upper center", ncols=min(4, len(branches)))
+        return inline_svg(figure, "Latency of the whole network, packed and its peers")
+
+
+def _time(milliseconds: float, share: float | None) -> str:
+    if math.isnan(milliseconds):
+        return ""
+    return f"{milliseconds:.3g}" + ("" if share is None else f" ({100 * share:.0f} %)")
 
 
 def _bare(axes: Any) -> None:

@@ -40,7 +40,7 @@ def render(summary: dict[str, Any], branches: Sequence[Branch], *, tsne_samples:
         steps={stage: STEPS[stage] for stage in stages},
         best=max(summary["branches"], key=lambda branch: branch["evaluate"]["packed_top1"]),
         accuracy=figures.accuracy_by_experts(branches, _titles(stages)),
-        latency=figures.latencies(branches),
+        latency=figures.latencies(branches, summary["candidates"]),
         curves=_curves(branches, stages),
         usage=[_usage(branch) for branch in branches],
         features=[_features(branch, summary["seed"], tsne_samples) for branch in branches],

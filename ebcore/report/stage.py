@@ -31,5 +31,6 @@ def report_stage(params: Params) -> dict[str, float]:
     result: dict[str, float] = {}
     for branch in branches:
         result[f"packed_top1_{branch.experts}"] = branch.metrics["evaluate"]["packed_top1"]
-        result[f"speedup_fp32_{branch.experts}"] = branch.metrics["benchmark"]["speedup_fp32"]
+        speedup = branch.metrics["benchmark"]["speedup_torch_fp32"]
+        result[f"speedup_torch_fp32_{branch.experts}"] = speedup
     return result

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ebcore.measure.rows import MACHINE_COLUMNS, TIMES
+from ebcore.measure.peers import LAYERS_ONLY, title
+from ebcore.measure.rows import MACHINE_COLUMNS, NETWORK
 from ebcore.measure.usage import ALL_CLASSES
 from ebcore.params import Params
-from ebcore.report.inputs import Branch, Row
+from ebcore.report.inputs import Branch
 
 
 def summarize(params: Params, branches: Sequence[Branch]) -> dict[str, Any]:
@@ -29,6 +30,7 @@ def summarize(params: Params, branches: Sequence[Branch]) -> dict[str, Any]:
         "model": params.model.model_dump(),
         "training": {stage: params.train(stage).model_dump() for stage in params.training_stages},
         "workers": params.workers,
+        "candidates": measured_candidates(branches),
         "machine": {key: branches[0].benchmark[0].get(key, "") for key in MACHINE_COLUMNS},
         "branches": [_branch(branch) for branch in branches],
     }
@@ -40,15 +42,12 @@ def _branch(branch: Branch) -> dict[str, Any]:
     return {
         "experts": branch.experts,
         **branch.metrics,
-        # int8 may be missing on a machine.
-        "benchmark": dict.fromkeys((*TIMES, "speedup_fp32", "speedup_int8"))
-        | branch.metrics["benchmark"],
         "listed": branch.evaluation.listed,
         "usage": {
             layer: [round(float(share), 6) for share in row]
             for layer, row in zip(branch.evaluation.layers, overall, strict=True)
         },
-        "benchmark_cases": [_case(row) for row in branch.benchmark],
+        "benchmark_cases": _cases(branch),
     }
 
 
@@ -63,12 +62,31 @@ def usage_shares(branch: Branch) -> np.ndarray[Any, np.dtype[np.float64]]:
     return shares
 
 
-def _case(row: Row) -> dict[str, Any]:
+def measured_candidates(branches: Sequence[Branch]) -> dict[str, str]:
+    """{candidate: title} of those that ran the whole network for any expert count."""
     return {
-        key: _number(value)
-        for key, value in row.items()
-        if key not in MACHINE_COLUMNS and key != "experts"
+        row["candidate"]: title(row["candidate"])
+        for branch in branches
+        for row in branch.benchmark
+        if row["kind"] == NETWORK and row["ms"]
     }
+
+
+def _cases(branch: Branch) -> list[dict[str, Any]]:
+    """The benchmark's cases, each with its candidates' numbers; `reasons` of those that have none.
+
+    A candidate that runs nothing at all is left out.
+    """
+    cases: dict[str, dict[str, Any]] = {}
+    for row in branch.benchmark:
+        case = {key: row[key] for key in ("case", "kind", "layers")}
+        found = cases.setdefault(row["case"], {**case, "candidates": {}, "reasons": []})
+        if row["ms"]:
+            keys = ("ms", "low_ms", "high_ms", "speedup", "share")
+            found["candidates"][row["candidate"]] = {key: _number(row[key]) for key in keys}
+        elif "not installed" not in row["note"] and row["note"] != LAYERS_ONLY:
+            found["reasons"].append(f"{title(row['candidate'])}: {row['note']}")
+    return list(cases.values())
 
 
 def _number(text: str) -> float | str | None:

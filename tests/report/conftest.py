@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from ebcore.checkpoint import save_checkpoint
+from ebcore.measure.benchmark import metrics_of
 from ebcore.measure.rows import COLUMNS
 from ebcore.measure.usage import usage_counts, usage_rows, write_usage
 from ebcore.params import TRAINING_STAGES, Params, load_params
@@ -68,19 +69,18 @@ def _write_training(stage: str, experts: int) -> None:
 
 
 def _write_benchmark(experts: int) -> None:
-    times = {"packed_ms": 0.08, "fp32_ms": 0.92, "int8_ms": 0.31}
-    ratios = {"speedup_fp32": 11.5, "speedup_int8": 3.9, "threads": 1, "batch_size": 1}
-    spread = {
-        f"{name}_{end}_ms": 0.1 for name in ("packed", "fp32", "int8") for end in ("low", "high")
-    }
-    _write_json("benchmark", experts, {**times, **spread, **ratios})
-    rows = []
-    for case in ["network", *LAYERS]:
-        row = dict.fromkeys(COLUMNS, "")
-        row.update({"case": case, "kind": "network" if case == "network" else "layer"})
-        row.update({k: str(v) for k, v in {**times, **spread, **ratios}.items()})
-        row.update({"shape": "32-64 3x3/2 16x16", "experts": str(experts), "cpu": "Test CPU"})
-        rows.append(row)
+    times = {"packed": 0.08, "torch_fp32": 0.92, "torch_int8": 0.31}
+    rows: list[dict[str, object]] = []
+    for case in ["network", *(f"{name} shape" for name in LAYERS)]:
+        for candidate, ms in times.items():
+            row: dict[str, object] = dict.fromkeys(COLUMNS, "")
+            kind = "network" if case == "network" else "layer"
+            row |= {"case": case, "kind": kind, "candidate": candidate, "cpu": "Test CPU"}
+            row |= {"ms": ms, "low_ms": 0.9 * ms, "high_ms": 1.1 * ms, "share": 0.25}
+            row |= {"speedup": None if candidate == "packed" else ms / 0.08}
+            row |= {"layers": case.removesuffix(" shape"), "threads": 1, "batch_size": 1}
+            rows.append(row)
+    _write_json("benchmark", experts, metrics_of(rows))
     _write_csv(f"benchmark-{experts}.csv", list(COLUMNS), rows)
 
 
