@@ -67,5 +67,5 @@ def randomise(model: EBResNet) -> None:
             nn.init.normal_(module.bias, 0, 0.3)
         elif isinstance(module, nn.PReLU):
             nn.init.uniform_(module.weight, -0.5, 0.5)
-        elif isinstance(module, BinaryConv2d):
+        elif isinstance(module, BinaryConv2d) and module.alpha is not None:
             nn.init.uniform_(module.alpha, 0.5, 1.5)
