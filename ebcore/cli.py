@@ -148,6 +148,9 @@ def import_official(
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="A binary network (.safetensors).")],
     packed: Annotated[Path, typer.Argument(help="The same network packed (.ebp).")],
+    real: Annotated[
+        str, typer.Option(help="bf16: also what its real layers in bf16 lose in top-1.")
+    ] = "fp32",
 ) -> None:
     """Accuracy of both on the prepared validation images, and whether they agree.
 
@@ -159,7 +162,8 @@ def evaluate(
     from ebcore.params import load_params
     from ebcore.tables import scores_table, show
 
-    outcome, _ = see_validation(load_model(checkpoint), load(packed), load_params())
+    rounded = None if real == "fp32" else load(packed, real=real)
+    outcome, _ = see_validation(load_model(checkpoint), load(packed), load_params(), rounded)
     show(scores_table(scores(outcome)))
 
 

@@ -51,8 +51,11 @@ class Outcome:
 
     Attributes:
         batches: by name, a tensor per batch: features float32 [B, C] before the classifier,
-            labels int64 [B], experts int64 [B, L], and for "pytorch" and "packed" the predicted
-            class int64 [B] and whether the label is among the best 1 and 5, bool [B].
+            labels int64 [B], experts int64 [B, L], and for "pytorch", "packed" and, where it is
+            asked for, "bf16" the predicted class int64 [B] and whether the label is among the best
+            1 and 5, bool [B].
+        rounded: the packed network with real parts in bf16, held against no rule; its accuracy is
+            reported.
         listed: images whose signs or experts differ within rounding, with the first such layer.
         worst_logit: largest difference of an image not listed, over its largest logit.
     """
@@ -61,6 +64,7 @@ class Outcome:
     listed: list[dict[str, Any]] = field(default_factory=list)
     worst_logit: float = 0.0
     images: int = 0
+    rounded: PackedModel | None = None
 
     def see(self, model: EBResNet, packed: PackedModel, images: Tensor, labels: Tensor) -> None:
         """Runs one batch through both.
@@ -81,7 +85,10 @@ class Outcome:
             self.batches["experts"].append(last_experts(layers, len(images)))
         self.batches["features"].append(features)
         self.batches["labels"].append(labels)
-        for name, logits in (("pytorch", reference), ("packed", packed(images))):
+        outputs = {"pytorch": reference, "packed": packed(images)}
+        if self.rounded is not None:
+            outputs["bf16"] = self.rounded(images)
+        for name, logits in outputs.items():
             self.batches[name].append(logits.argmax(1))
             self.batches[f"{name}_top1"].append(hits(logits, labels, 1))
             self.batches[f"{name}_top5"].append(hits(logits, labels, 5))
@@ -123,14 +130,14 @@ def evaluate_stage(params: Params, experts: int) -> dict[str, float]:
 
 
 def see_validation(
-    model: EBResNet, packed: PackedModel, params: Params
+    model: EBResNet, packed: PackedModel, params: Params, rounded: PackedModel | None = None
 ) -> tuple[Outcome, list[str]]:
-    """Every validation image of data/beton through both; also the class names.
+    """Every validation image of data/beton through both, and `rounded`; also the class names.
 
     Raises:
         InputError: bad data, another number of classes, or the two do not agree.
     """
-    outcome = Outcome()
+    outcome = Outcome(rounded=rounded)
     size = params.evaluate.batch_size
     val = open_split(
         BETON,
@@ -169,12 +176,13 @@ def scores(outcome: Outcome) -> dict[str, float]:
 
 
 def accuracies(outcome: Outcome) -> dict[str, float]:
-    """Top-1 and top-5 of both in percent.
+    """Top-1 and top-5 of each in percent; for "bf16" also what it loses in top-1, in points.
 
     Raises:
         InputError: the two top-1 differ by more than 0.1 % of the images and one image.
     """
-    keys = [f"{name}_{top}" for name in ("pytorch", "packed") for top in ("top1", "top5")]
+    names = ["pytorch", "packed"] + ["bf16"] * (outcome.rounded is not None)
+    keys = [f"{name}_{top}" for name in names for top in ("top1", "top5")]
     right = {key: outcome.joined(key) for key in keys}
     difference = abs(int(right["pytorch_top1"].sum()) - int(right["packed_top1"].sum()))
     allowed = max(1.0, _TOP1_SHARE * outcome.images)
@@ -185,7 +193,10 @@ def accuracies(outcome: Outcome) -> dict[str, float]:
             f"allowed are {allowed:g}",
             _REMEDY,
         )
-    return {key: percent(values) for key, values in right.items()}
+    result = {key: percent(values) for key, values in right.items()}
+    if outcome.rounded is not None:
+        result["bf16_loss"] = result["packed_top1"] - result["bf16_top1"]
+    return result
 
 
 @contextmanager

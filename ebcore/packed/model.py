@@ -45,16 +45,23 @@ class PackedModel:
     Args:
         graph: from `compile_graph` or `format.read`.
         origin: what errors name: the file, or the model's name.
+        real: "fp32", or "bf16": inputs and weights of the real convolutions rounded to bf16, sums
+            in fp32. Needs a CPU with AVX512_BF16 and pays where it has AMX; `ebcore evaluate
+            --real bf16` tells what it costs in accuracy.
 
     Attributes:
         threads: CPU threads that share a batch's images, or each image of a smaller batch.
         isa: the instruction set in use.
 
     Raises:
-        InputError: the graph does not fit together.
+        InputError: the graph does not fit together, or this CPU has no bf16 instructions.
     """
 
-    def __init__(self, graph: Graph, origin: str | Path = "packed network") -> None:
+    def __init__(
+        self, graph: Graph, origin: str | Path = "packed network", *, real: str = "fp32"
+    ) -> None:
+        if real not in ("fp32", "bf16"):
+            raise InputError(f"real={real!r}", "is no number format", 'Use "fp32" or "bf16".')
         self.graph = graph
         self.isa = isa()
         self.threads = 1
@@ -64,6 +71,11 @@ class PackedModel:
             raise InputError(
                 origin, f"{self._place(error)}{error}", "Pack its checkpoint again."
             ) from None
+        if real == "bf16":
+            try:
+                self._native.use_bf16()
+            except NativeError as error:
+                raise InputError('real="bf16"', str(error), 'Use "fp32".') from None
         self._index = {node.name: i for i, node in enumerate(graph.nodes)}
         self._flat = graph.nodes[-1].op in ("linear", "global_pool")
 
@@ -193,13 +205,17 @@ class PackedModel:
         return InputError("packed network", f"{self._place(error)}{error}", "Check the input.")
 
 
-def load(path: str | Path) -> PackedModel:
+def load(path: str | Path, *, real: str = "fp32") -> PackedModel:
     """Opens a packed file. Never runs code from it.
 
+    Args:
+        real: "fp32" or "bf16", see `PackedModel`.
+
     Raises:
-        InputError: missing, truncated, altered or malformed; the text names the file.
+        InputError: missing, truncated, altered or malformed; the text names the file. Or this CPU
+            has no bf16 instructions.
     """
-    return PackedModel(file_format.read(path), path)
+    return PackedModel(file_format.read(path), path, real=real)
 
 
 def pack(model: nn.Module, input_size: Shape) -> PackedModel:

@@ -81,6 +81,7 @@ def library() -> ctypes.CDLL:
     pointer, i32, i64, text = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64, ctypes.c_char_p
     lib.ebcore_supports.argtypes = [text]
     lib.ebcore_build.argtypes = [pointer, i32, pointer, i32, pointer, text, pointer, text, i32]
+    lib.ebcore_use_bf16.argtypes = [pointer, i32, text, i32]
     lib.ebcore_free.argtypes = [pointer]
     lib.ebcore_free.restype = None
     lib.ebcore_shape.argtypes = [pointer, i32, pointer]
@@ -150,6 +151,15 @@ class NativeModel:
     def __del__(self) -> None:
         if self._handle:
             self._free(self._handle)
+
+    def use_bf16(self, *, tiles: bool = True) -> None:
+        """Runs real convolutions in bf16 from now on, on AMX if `tiles`; before the first run.
+
+        Raises:
+            NativeError: this CPU has no such instructions.
+        """
+        error = ctypes.create_string_buffer(_ERROR_BYTES)
+        _check(library().ebcore_use_bf16(self._handle, int(tiles), error, _ERROR_BYTES), error)
 
     def shape(self, value: int) -> Shape:
         """C, H, W of a value."""

@@ -13,10 +13,10 @@ import torch
 from ebcore.checkpoint import load_checkpoint
 from ebcore.errors import InputError
 from ebcore.measure import evaluate
-from ebcore.measure.evaluate import Outcome, accuracies, evaluate_stage
+from ebcore.measure.evaluate import Outcome, accuracies, evaluate_stage, scores, see_validation
 from ebcore.models import EBResNet
 from ebcore.models.checkpoint import save_model
-from ebcore.packed import PackedModel
+from ebcore.packed import PackedModel, pack
 from ebcore.params import load_params
 from ebcore.workspace import checkpoint_file, packed_file
 
@@ -106,3 +106,19 @@ def test_accuracies_may_differ_by_one_image_of_few() -> None:
     accuracies(outcome_of([True] * 3000, [True] * 2997 + [False] * 3))
     with pytest.raises(InputError, match="by 4 of 3000"):
         accuracies(outcome_of([True] * 3000, [True] * 2996 + [False] * 4))
+
+
+def test_what_another_packed_network_loses_is_reported(
+    prepared: EBResNet, packed: PackedModel
+) -> None:
+    with torch.no_grad():
+        expected = prepared(IMAGES)
+        prepared.fc.weight *= -1
+        prepared.fc.bias *= -1
+        opposite = pack(prepared, (3, 8, 8))
+        prepared.fc.weight *= -1
+        prepared.fc.bias *= -1
+    outcome, _ = see_validation(prepared, packed, PARAMS, rounded=opposite)
+    found = scores(outcome)
+    assert found["bf16_top1"] == 10 * int(((-expected).argmax(1) == LABELS).sum())
+    assert found["bf16_loss"] == found["packed_top1"] - found["bf16_top1"]

@@ -45,6 +45,13 @@ EBCORE_API int ebcore_build(const EbTensor* tensors, int32_t tensor_count, const
   });
 }
 
+// Real convolutions run in bf16 from now on, by AMX tiles if `tiles` and if the CPU has them; before
+// the first run.
+EBCORE_API int ebcore_use_bf16(void* model, int32_t tiles, char* error, int32_t error_size) {
+  return guarded(error, error_size,
+                 [&] { ebcore::use_bf16(*static_cast<ebcore::Model*>(model), tiles != 0); });
+}
+
 EBCORE_API void ebcore_free(void* model) { delete static_cast<ebcore::Model*>(model); }
 
 // Channels, height and width of a value.

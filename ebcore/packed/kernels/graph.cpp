@@ -386,4 +386,14 @@ std::unique_ptr<Model> build(const EbTensor* tensors, int tensor_count, const Eb
   return model;
 }
 
+void use_bf16(Model& model, bool tiles) {
+  const Bf16Kernels* kernels = bf16_kernels(tiles);
+  if (!kernels) throw Failure(-1, "needs a CPU with AVX512_BF16");
+  for (Node& node : model.nodes) {
+    if (node.op != kConv) continue;
+    node.bf16 = bf16_weights(node.shape, node.real, node.inputs[0] == 0 && model.planar_input);
+  }
+  model.bf16 = kernels;
+}
+
 }  // namespace ebcore

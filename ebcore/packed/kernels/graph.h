@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "api.h"
+#include "bf16.h"
 #include "layout.h"
 #include "strips.h"
 #include "team.h"
@@ -40,6 +41,7 @@ struct Node {
   ConvShape shape;  // convolutions
   BinaryWeights binary;
   RealWeights real;
+  Bf16Weights bf16;
   Aligned<float> scale, shift, slope;  // per output channel, in lane order for convolutions
   Aligned<float> in_scale, in_shift;   // the BN before the sign
   int64_t bits = 0;     // binary convolutions: place of their packed input in the arena, in words
@@ -79,12 +81,13 @@ struct Workspace {
 
 struct Model {
   const Kernels* kernels;
+  const Bf16Kernels* bf16 = nullptr;  // of real convolutions, where they shall be rounded
   std::vector<Value> values;  // 0 is the input, i + 1 the output of node i
   std::vector<Node> nodes;
   std::vector<Segment> segments;
   bool planar_input = false;  // convolutions alone read the input, which stays [C][H][W]
   int64_t arena = 0, channels = 0;  // sizes a workspace needs
-  int64_t prefix = 0, origins = 0, scratch = 0;
+  int64_t prefix = 0, origins = 0, scratch = 0, rounded = 0;
   std::mutex lock;
   std::vector<std::unique_ptr<Workspace>> idle;  // one per concurrent run, kept for the next
 };
@@ -92,6 +95,10 @@ struct Model {
 // Throws Failure for anything that does not fit: the input may be hostile.
 std::unique_ptr<Model> build(const EbTensor* tensors, int tensor_count, const EbNode* nodes,
                              int node_count, const int32_t* shape, const Kernels* kernels);
+
+// Real convolutions run in bf16 from now on, by AMX tiles if allowed and there. Throws Failure where
+// the CPU has no such instructions.
+void use_bf16(Model& model, bool tiles);
 
 // Images [B, C, H, W] -> the last value, [B, ...] in NCHW order; `traces` is null or one per node.
 void run(Model& model, const float* x, int64_t batch, float* out, int threads,

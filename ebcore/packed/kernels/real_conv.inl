@@ -12,6 +12,7 @@
 constexpr int kRealBlocks = V == 16 ? 2 : 1;
 constexpr int kRealTile = V == 16 ? 14 : V == 8 ? 6 : kTile;
 constexpr int kDenseBlocks = 8 / kSub;  // of a single pixel: enough sums to hide the latency
+constexpr int kStayFloats = 1 << 14;    // 64 KiB
 
 // The compiler must not see through it: it would keep a pointer per pixel, and spill.
 #define EBCORE_OPAQUE(value) __asm__("" : "+r"(value))
@@ -90,14 +91,27 @@ FN void real_tile(const RealConvArgs& a, const float* x, int index, float* out) 
   }
 }
 
-template <int N>
-static void real_row(const RealConvArgs& a, int index, int64_t y, int width) {
-  const float* x = a.x + y * a.row + a.block[index].input * a.input;
+// M pixels of the blocks [first, last).
+template <int M>
+static void real_blocks(const RealConvArgs& a, const float* x, Range blocks, float* out) {
+  constexpr int many = M == 1 ? kDenseBlocks : kRealBlocks;
+  for (int b = blocks.first; b < blocks.last;) {
+    const float* from = x + a.block[b].input * a.input;
+    const bool together =
+        b + many <= blocks.last && a.block[b].input == a.block[b + many - 1].input;
+    if (together) real_tile<M, many>(a, from, b, out);
+    else real_tile<M, 1>(a, from, b, out);
+    b += together ? many : 1;
+  }
+}
+
+static void real_row(const RealConvArgs& a, int64_t y, int width, Range blocks) {
+  const float* x = a.x + y * a.row;
   float* out = a.out + y * a.out_row;
   int i = 0;
-#define EBCORE_TILES(M)                                                           \
-  for (constexpr int P = M > 0 ? M : 1; i + P <= width; i += P) {                 \
-    real_tile<P, N>(a, x + i * a.step, index, out + int64_t(i) * a.channels);     \
+#define EBCORE_TILES(M)                                                              \
+  for (constexpr int P = M > 0 ? M : 1; i + P <= width; i += P) {                    \
+    real_blocks<P>(a, x + i * a.step, blocks, out + int64_t(i) * a.channels);        \
   }
   EBCORE_TILES(kRealTile)
   EBCORE_TILES(kRealTile / 2)
@@ -106,29 +120,18 @@ static void real_row(const RealConvArgs& a, int index, int64_t y, int width) {
 #undef EBCORE_TILES
 }
 
-static void real_pixel(const RealConvArgs& a) {
-  for (int b = 0; b < a.blocks;) {
-    const bool together =
-        b + kDenseBlocks <= a.blocks && a.block[b].input == a.block[b + kDenseBlocks - 1].input;
-    if (together) real_tile<1, kDenseBlocks>(a, a.x + a.block[b].input * a.input, b, a.out);
-    else real_tile<1, 1>(a, a.x + a.block[b].input * a.input, b, a.out);
-    b += together ? kDenseBlocks : 1;
-  }
-}
-
 static void real_conv(const RealConvArgs& a, Range rows) {
   // Rows that follow one another without a gap are one long row: fewer tails.
   const bool flat = a.row == a.width * a.step && a.out_row == int64_t(a.width) * a.channels;
   const int width = flat ? a.width * (rows.last - rows.first) : a.width;
   const int end = flat ? rows.first + 1 : rows.last;
-  if (width == 1 && end - rows.first == 1) return real_pixel(a);
-  for (int b = 0; b < a.blocks;) {
-    const bool two = kRealBlocks == 2 && b + 2 <= a.blocks &&
-                     a.block[b].input == a.block[b + 1].input;
-    for (int y = rows.first; y < end; ++y) {
-      if (two) real_row<kRealBlocks>(a, b, y, width);
-      else real_row<1>(a, b, y, width);
-    }
-    b += two ? 2 : 1;
+  // Weights that stay in the cache: all channels of a tile one after the other, so that the output
+  // leaves in order. Else all tiles of a few blocks.
+  const int64_t weights = int64_t(a.blocks) * a.runs * a.run * kLanes;
+  const bool pixel = width == 1 && end - rows.first == 1;
+  const int step = weights <= kStayFloats || pixel ? a.blocks : kRealBlocks;
+  for (int b = 0; b < a.blocks; b += step) {
+    const Range blocks{b, b + step < a.blocks ? b + step : a.blocks};
+    for (int y = rows.first; y < end; ++y) real_row(a, y, width, blocks);
   }
 }

@@ -13,6 +13,7 @@ namespace {
 constexpr int64_t kStripFloats = 1 << 16;    // 128 KiB of windows
 constexpr int64_t kStripWeights = 1 << 17;   // 512 KiB: more than that is read once, not per strip
 constexpr int kStripNodes = 16;
+constexpr int64_t kRoundedPart = 256;
 constexpr Range kNone{INT_MAX, INT_MIN};
 
 Range clip(Range r, int low, int high) {
@@ -125,13 +126,17 @@ struct Planner {
     }
     if (node.op == kConv) {
       const Plane& in = s.planes[step.in[0]];
-      const int k = node.shape.kernel, across = node.real.runs / k;  // runs of one kernel row
-      for (int ky = 0; ky < k; ++ky) {
-        for (int i = 0; i < across; ++i) {
-          const int64_t stride = in.planar ? in.width + 2 * in.border : in.channels;
-          step.offsets.push_back(int32_t(ky * in.row + i * stride));
+      const int k = node.shape.kernel;
+      const auto offsets = [&](int runs, int64_t stride) {
+        std::vector<int32_t> from;
+        for (int r = 0, across = runs / k; r < runs; ++r) {  // `across` in each kernel row
+          from.push_back(int32_t(r / across * in.row + r % across * stride));
         }
-      }
+        return from;
+      };
+      const int64_t line = in.width + 2 * in.border;
+      step.offsets = offsets(node.real.runs, in.planar ? line : in.channels);
+      step.bf16_offsets = offsets(node.shape.groups == 1 ? k : k * k, in.channels);
     }
     s.steps.push_back(std::move(step));
   }
@@ -155,6 +160,12 @@ struct Planner {
         if (!p.window) continue;
         p.offset = s.scratch;
         s.scratch += (p.rows * p.row + kLanes - 1) / kLanes * kLanes;
+      }
+      s.rounded = 0;
+      for (const StripStep& step : s.steps) {
+        if (step.node < 0 || m.nodes[step.node].op != kConv) continue;
+        const Plane& in = s.planes[step.in[0]];
+        s.rounded = std::max(s.rounded, in.rows * in.row + kBf16Slack);
       }
       if (s.rows == 1 || once || s.scratch <= kStripFloats) return;
     }
@@ -256,6 +267,7 @@ struct Runner {
   }
 
   void conv(const StripStep& step, const Node& node, Range rows) const {
+    if (m.bf16) return bf16_conv(step, node, rows);
     const ConvShape& shape = node.shape;
     const Plane &in = s.planes[step.in[0]], &out = s.planes[step.out];
     RealConvArgs a{};
@@ -270,6 +282,43 @@ struct Runner {
     a.out = row(step.out, rows.first) + step.channel;
     a.out_row = out.row, a.channels = out.channels;
     m.kernels->real_conv(a, {0, rows.last - rows.first});
+  }
+
+  // Rounds the input rows, borders included, to [row][column][channel].
+  void round_rows(int plane, Range rows) const {
+    const Plane& in = s.planes[plane];
+    uint16_t* to = mine.rounded.data();
+    const int64_t count = (rows.last - rows.first) * in.row;
+    const float* from = row(plane, rows.first) - in.border * in.pixel;
+    std::fill(to + count, to + count + kBf16Slack, 0);
+    if (!in.planar) return m.bf16->round(from, count, to);
+    const int64_t line = in.row / in.channels;
+    uint16_t part[kRoundedPart];
+    for (int64_t first = 0; first < count; first += line, from += line) {
+      uint16_t* start = to + first / in.row * in.row + first % in.row / line;
+      for (int64_t i = 0; i < line; i += kRoundedPart) {
+        const int64_t some = std::min(kRoundedPart, line - i);
+        m.bf16->round(from + i, some, part);
+        for (int64_t j = 0; j < some; ++j) start[(i + j) * in.channels] = part[j];
+      }
+    }
+  }
+
+  void bf16_conv(const StripStep& step, const Node& node, Range rows) const {
+    const ConvShape& shape = node.shape;
+    const Plane &in = s.planes[step.in[0]], &out = s.planes[step.out];
+    round_rows(step.in[0], rows_read(node, in, rows));
+    Bf16ConvArgs a{};
+    a.x = mine.rounded.data() + int64_t(in.border - shape.padding) * in.channels;
+    a.row = shape.stride * in.row, a.step = int64_t(shape.stride) * in.channels;
+    a.width = out.width;
+    a.runs = node.bf16.runs, a.chunks = node.bf16.chunks, a.offsets = step.bf16_offsets.data();
+    a.blocks = int(node.real.blocks.size()), a.block = node.real.blocks.data();
+    a.weights = node.bf16.weights.data();
+    a.bias = node.shift.data(), a.slope = node.slope.data(), a.act = node.attrs[4];
+    a.out = row(step.out, rows.first) + step.channel;
+    a.out_row = out.row, a.channels = out.channels;
+    m.bf16->conv(a, {0, rows.last - rows.first});
   }
 
   void pool(const StripStep& step, const Node& node, Range rows) const {
@@ -370,6 +419,7 @@ void plan_segments(Model& m) {
     m.nodes[first].segment = int(m.segments.size());
     m.segments.push_back(plan_segment(m, first, last));
     m.scratch = std::max(m.scratch, m.segments.back().scratch);
+    m.rounded = std::max(m.rounded, m.segments.back().rounded);
     first = last;
   }
 }
@@ -380,6 +430,9 @@ void run_segment(const Model& m, const Segment& s, const float* image, Workspace
   for (int t = 0; t < threads; ++t) {
     StripWork& mine = work.strips[t];
     const size_t planes = s.planes.size();
+    if (m.bf16 && mine.rounded.size() < size_t(s.rounded)) {
+      mine.rounded.resize(std::max(s.rounded, m.rounded));
+    }
     if (mine.scratch.size() < size_t(s.scratch)) mine.scratch.resize(std::max(s.scratch, m.scratch));
     if (mine.need.size() != planes) {
       mine.need.resize(planes), mine.base.resize(planes), mine.made.resize(planes);

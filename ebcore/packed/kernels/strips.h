@@ -36,12 +36,14 @@ struct StripStep {
   int out = -1;
   int channel = 0;         // first channel of `out` that it makes
   std::vector<int32_t> offsets;  // a convolution's, see RealConvArgs
+  std::vector<int32_t> bf16_offsets;
 };
 
 struct Segment {
   int first = 0, last = 0;  // nodes
   int rows = 0;             // of a strip
   int64_t scratch = 0;      // floats
+  int64_t rounded = 0;      // values of the largest input that a convolution reads
   std::vector<Plane> planes;  // the last one is what the segment makes
   std::vector<StripStep> steps;
 };
@@ -49,6 +51,7 @@ struct Segment {
 // What one thread needs for a strip.
 struct StripWork {
   Aligned<float> scratch;
+  Aligned<uint16_t> rounded;      // input rows of one convolution in bf16
   std::vector<Range> need;        // rows that a strip asks of each plane
   std::vector<int> base, made;    // first row of each window, and the first one not made yet
 };
