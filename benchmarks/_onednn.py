@@ -18,7 +18,7 @@ ISA = "AVX2"
 
 
 def measure_in_child(layers: int) -> list[dict[str, float]]:
-    """`onednn_fp32_ms` and `onednn_speedup` for each of the first `layers` of benchmarks.kernels."""
+    """`onednn_fp32_ms` and `onednn_speedup` for each of the first `layers` of LAYERS."""
     environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": ISA}
     command = [sys.executable, "-m", "benchmarks._onednn", str(layers)]
     child = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
