@@ -9,7 +9,7 @@ from glob import glob
 from setuptools import Extension, setup
 
 
-def native(package: str, threads: str) -> Extension:
+def native(package: str, *options: str) -> Extension:
     kernels = f"{package.replace('.', '/')}/kernels"
     return Extension(
         f"{package}._native",
@@ -30,15 +30,16 @@ def native(package: str, threads: str) -> Extension:
             "-Wno-psabi",
             "-Wno-maybe-uninitialized",  # GCC 12's own AVX-512 header
             "-Wno-uninitialized",  # the same
-            threads,
+            *options,
         ],
-        extra_link_args=[threads],
+        extra_link_args=list(options),
     )
 
 
 setup(
     ext_modules=[
-        native("ebcore.packed", "-pthread"),
+        # Vector code is explicit here; a struct filled by vector stores is slow to read back.
+        native("ebcore.packed", "-pthread", "-fno-tree-slp-vectorize"),
         # OpenMP: inside a PyTorch process its runtime, so its threads.
         native("ebcore.layers", "-fopenmp"),
     ]

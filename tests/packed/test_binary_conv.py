@@ -138,6 +138,26 @@ def test_long_rows(width: int, channels: int) -> None:
     assert torch.equal(_trace(conv, x).accumulators, F.conv2d(signs, kernel, padding=1).int())
 
 
+@pytest.mark.parametrize(
+    ("channels", "groups"), [(64, 1), (128, 1), (256, 1), (512, 1), (96, 3), (256, 4)]
+)
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (1, 1), (1, 2)])
+def test_shapes_with_loops_of_their_own(
+    channels: int, groups: int, kernel: int, stride: int
+) -> None:
+    # Words a pixel from 1 to 16, plain and chained; tiles of 14, 7 and less.
+    conv = BinaryConv2d(
+        channels, 16 * groups, kernel, stride=stride, padding=kernel // 2, groups=groups
+    )
+    torch.nn.init.normal_(conv.weight)
+    kernels = torch.where(conv.weight[0] >= 0, 1.0, -1.0)
+    for width in (28, 14, 13):
+        x = torch.randn(1, channels, 3, width)
+        signs = torch.where(x >= 0, 1.0, -1.0)
+        expected = F.conv2d(signs, kernels, None, stride, kernel // 2, 1, groups).int()
+        assert torch.equal(_trace(conv, x).accumulators, expected)
+
+
 def test_samples_of_a_batch_have_their_own_experts() -> None:
     conv = BinaryConv2d(16, 24, 3, padding=1, experts=4)
     assert conv.gate is not None

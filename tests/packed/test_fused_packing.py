@@ -16,10 +16,14 @@ from ebcore.packed import pack
 pytestmark = pytest.mark.usefixtures("forced_isa")
 
 
-def _stack(channels: int, groups: int, kernel: int, stride: int, experts: int) -> nn.Sequential:
+def _stack(
+    channels: int, groups: int, next_groups: int, kernel: int, stride: int, experts: int
+) -> nn.Sequential:
     """BN, binary convolution, PReLU, BN, binary convolution with experts."""
     first = BinaryConv2d(32, channels, 3, stride=stride, padding=1, groups=groups)
-    second = BinaryConv2d(channels, 20, kernel, padding=kernel // 2, experts=experts)
+    second = BinaryConv2d(
+        channels, 20, kernel, padding=kernel // 2, groups=next_groups, experts=experts
+    )
     stack = nn.Sequential(
         nn.BatchNorm2d(32), first, nn.PReLU(channels), nn.BatchNorm2d(channels), second
     )
@@ -32,14 +36,25 @@ def _stack(channels: int, groups: int, kernel: int, stride: int, experts: int) -
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
-    st.sampled_from([(32, 1), (32, 2), (64, 1), (64, 4), (96, 2), (48, 1), (40, 1)]),
+    st.sampled_from(
+        [
+            (32, 1, 1),
+            (32, 2, 1),
+            (64, 1, 2),
+            (64, 4, 1),
+            (128, 1, 2),
+            (96, 2, 1),
+            (48, 1, 1),
+            (40, 1, 1),
+        ]
+    ),
     st.sampled_from([1, 3]),
     st.integers(1, 2),
     st.integers(1, 3),
     st.tuples(st.integers(3, 9), st.sampled_from([3, 7, 14, 19, 57, 114])),
 )
 def test_bits_and_expert(
-    channels: tuple[int, int], kernel: int, stride: int, experts: int, size: tuple[int, int]
+    channels: tuple[int, int, int], kernel: int, stride: int, experts: int, size: tuple[int, int]
 ) -> None:
     stack = _stack(*channels, kernel, stride, experts)
     packed = pack(stack, (32, *size))
@@ -61,7 +76,7 @@ def test_bits_and_expert(
 
 
 def test_several_runs_of_several_threads_each() -> None:
-    packed = pack(_stack(64, 1, 3, 1, 2), (32, 14, 14))
+    packed = pack(_stack(64, 1, 1, 3, 1, 2), (32, 14, 14))
     images = [torch.randn(1, 32, 14, 14) for _ in range(3)]
     expected = [packed(x) for x in images]
     packed.threads = 3

@@ -26,7 +26,6 @@ FN uint32_t nonnegative(vf a) {
   return uint32_t(_mm256_movemask_ps(_mm256_cmp_ps((__m256)a, _mm256_setzero_ps(), _CMP_GE_OQ)));
 }
 
-FN vi set1i(int32_t s) { return (vi)_mm256_set1_epi32(s); }
 FN vf to_float(vi a) { return (vf)_mm256_cvtepi32_ps((__m256i)a); }
 FN vf prelu(vf a, vf slope) {
   const __m256 below = _mm256_cmp_ps((__m256)a, _mm256_setzero_ps(), _CMP_LT_OQ);

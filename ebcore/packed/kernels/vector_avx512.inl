@@ -26,7 +26,7 @@ FN uint32_t nonnegative(vf a) {
 }
 
 FN vu bit_count(vu x) { return (vu)_mm512_popcnt_epi32((__m512i)x); }
-FN vi set1i(int32_t s) { return (vi)_mm512_set1_epi32(s); }
+FN vi widen(vu x) { return (vi)x; }
 FN vf to_float(vi a) { return (vf)_mm512_cvtepi32_ps((__m512i)a); }
 FN vf prelu(vf a, vf slope) {
   const __mmask16 below = _mm512_cmp_ps_mask((__m512)a, _mm512_setzero_ps(), _CMP_LT_OQ);

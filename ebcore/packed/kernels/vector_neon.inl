@@ -14,7 +14,6 @@ typedef uint32_t vu __attribute__((vector_size(16)));
 
 FN vf set1(float s) { return (vf)vdupq_n_f32(s); }
 FN vu set1u(uint32_t s) { return (vu)vdupq_n_u32(s); }
-FN vi set1i(int32_t s) { return (vi)vdupq_n_s32(s); }
 FN vf fma(vf a, vf b, vf c) {
   return (vf)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
 }

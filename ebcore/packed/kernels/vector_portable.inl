@@ -34,7 +34,6 @@ FN uint32_t nonnegative(vf a) {
   return uint32_t(m[0] | m[1] | m[2] | m[3]);
 }
 
-FN vi set1i(int32_t s) { return vi{s, s, s, s}; }
 FN vf to_float(vi a) { return __builtin_convertvector(a, vf); }
 FN vf prelu(vf a, vf slope) {
   const vi below = a < set1(0.0f);
