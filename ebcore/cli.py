@@ -50,7 +50,8 @@ def summary(
     source: Annotated[
         str,
         typer.Argument(
-            help="A structure such as 1262-2-4:8:8:16, a name such as bi-real-18, or a checkpoint."
+            help="A structure such as 1262-2-4:8:8:16, a name such as bi-real-18, a checkpoint, or "
+            "a packed file (.ebp)."
         ),
     ],
     experts: Annotated[
@@ -78,8 +79,11 @@ def summary(
     """Operations and parameters of each layer and in total.
 
     For a checkpoint the structure comes from the file, and the options about it are not used; a
-    name has its own defaults.
+    name has its own defaults. For a packed file: its nodes, their weights and the file's size.
     """
+    if Path(source).suffix == ".ebp":
+        _packed_summary(Path(source))
+        return
     from ebcore.measure import count_ops
     from ebcore.models import load_model, resnet
     from ebcore.tables import operations_table, show
@@ -102,6 +106,13 @@ def summary(
         size = image_size or 224
     count = count_ops(model, (model.config["in_channels"], size, size))
     show(operations_table(count, f"{model.config['spec']}, {size} x {size} px"))
+
+
+def _packed_summary(file: Path) -> None:
+    from ebcore.packed import load
+    from ebcore.tables import packed_table, show
+
+    show(packed_table(load(file), file.name))
 
 
 @app.command()

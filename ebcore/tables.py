@@ -14,6 +14,8 @@ from rich.table import Table
 from ebcore.measure.ops import LayerOps, OpCount
 from ebcore.measure.peers import LAYERS_ONLY, PACKED, title
 from ebcore.measure.rows import LAYER, NETWORK
+from ebcore.packed import PackedModel
+from ebcore.packed.size import node_weights, weights
 
 _PIPED_WIDTH = 160  # columns where the output is no terminal
 
@@ -173,8 +175,7 @@ def operations_table(count: OpCount, title: str) -> Table:
     table.add_column("bits", f"{count.bits:,}", justify="right", no_wrap=True)
     shown = [layer for layer in count.layers if layer.kind in _SHOWN_KINDS]
     for layer in shown:
-        shape = " x ".join(str(side) for side in layer.shape)
-        table.add_row(layer.name, layer.kind, shape, *_counts([layer]))
+        table.add_row(layer.name, layer.kind, _sides(layer.shape), *_counts([layer]))
     rest = [layer for layer in count.layers if layer.kind not in _SHOWN_KINDS]
     table.add_section()
     table.add_row("the rest", "norms, activations, additions, pooling", "", *_counts(rest))
@@ -188,3 +189,38 @@ def _counts(layers: Sequence[LayerOps]) -> list[str]:
     keys = ("bops", "flops", "params_binary", "params_real")
     sums = [sum(getattr(layer, key) for layer in layers) for key in keys]
     return [f"{value:,}" for value in (*sums, sum(layer.bits for layer in layers))]
+
+
+def packed_table(model: PackedModel, title: str) -> Table:
+    """Each node of a packed network; below, the file's size and the information in it."""
+    total = weights(model.graph)
+    share = model.nbytes / max(1, total.information)
+    table = Table(
+        title=f"{title}, input {_sides(model.input_shape)}",
+        caption=f"File: {model.nbytes:,} bytes, {share:.3f} x the information in it "
+        f"({total.information:,} bytes: binary weights in bits, the rest fp32).",
+        show_footer=True,
+    )
+    table.add_column("node", "total", no_wrap=True)
+    for header in ("operation", "output", "experts"):
+        table.add_column(header, justify="right" if header == "experts" else "left")
+    for header, count in (
+        ("binary weights", total.binary),
+        ("real weights", total.real),
+        ("bytes", total.information),
+    ):
+        table.add_column(header, f"{count:,}", justify="right", no_wrap=True)
+    counts = node_weights(model.graph)
+    for value, (node, own) in enumerate(zip(model.graph.nodes, counts, strict=True), start=1):
+        table.add_row(
+            node.name,
+            node.op,
+            _sides(model.shape(value)),
+            str(node.attrs.get("experts", "")),
+            *(f"{count:,}" for count in (own.binary, own.real, own.information)),
+        )
+    return table
+
+
+def _sides(shape: Sequence[int]) -> str:
+    return " x ".join(str(side) for side in shape)

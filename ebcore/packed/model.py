@@ -99,6 +99,10 @@ class PackedModel:
         """Names of the binary convolutions in running order."""
         return [node.name for node in self.graph.nodes if node.op == "binary_conv"]
 
+    def shape(self, value: int) -> Shape:
+        """C, H, W of a value: 0 is the input, i + 1 the output of node i."""
+        return self._native.shape(value)
+
     def save(self, path: str | Path) -> None:
         """Writes the file, whole or not at all."""
         file_format.write(self.graph, path)

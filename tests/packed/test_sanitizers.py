@@ -25,21 +25,19 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build("check_kernels.cpp", tmp_path_factory.mktemp("sanitized"), SANITIZE)
 
 
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build("check_kernels.cpp", tmp_path_factory.mktemp("plain"), ["-O1", "-g"])
-
-
 @pytest.mark.parametrize("isa", available())
 def test_binary_convolutions_of_random_shapes(isa: str, sanitized: Path) -> None:
     run = subprocess.run([sanitized, isa, CASES], capture_output=True, text=True)
     assert (run.returncode, run.stdout) == (0, f"{CASES} cases agree\n"), run.stderr
 
 
-@pytest.mark.skipif(shutil.which("valgrind") is None, reason="needs valgrind")
-@pytest.mark.parametrize("isa", [name for name in available() if name != "avx512"])
-def test_nothing_is_read_before_it_is_written(isa: str, plain: Path) -> None:
-    command = ["valgrind", "-q", "--error-exitcode=9", str(plain), isa, "60"]
+@pytest.mark.skipif(
+    shutil.which("valgrind") is None or "avx2" not in available(),
+    reason="needs valgrind and a CPU with AVX2, the most that valgrind knows",
+)
+def test_valgrind_finds_nothing(tmp_path: Path) -> None:
+    program = build("check_kernels.cpp", tmp_path, ["-O2", "-g"])
+    command = ["valgrind", "-q", "--error-exitcode=9", str(program), "avx2", "60"]
     run = subprocess.run(command, capture_output=True, text=True)
     assert (run.returncode, run.stdout) == (0, "60 cases agree\n"), run.stderr
 
