@@ -1,6 +1,6 @@
 """How much faster is a packed layer than the same convolution by its peers, from fp32 to fp32?
 
-ResNet-18's layers, the paper's grouped ones and its 1x1, one image, on one and two threads, each
+ResNet-18's layers, the paper's grouped ones and its 1x1, one image, one thread, each
 candidate in a process of its own, interleaved with the machine's limits. Int8 peers go from int8 to
 int8, the best case for them. Writes results/layers.csv, a row per layer and candidate.
 """
@@ -59,7 +59,7 @@ def rows_of(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--min-seconds", type=float, default=0.01)
     parser.add_argument("--first", type=int, help="only so many layers")
