@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import AwaitingRetry, Cancelling
 
-from flows.server import prefect_server
+from flows.server import prefect_server, running_server
 from tests.flows.conftest import Checkout, make_checkout, processes_of, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -176,3 +176,23 @@ def test_cancel_reaches_a_run_that_the_page_started(served: Served) -> None:
     served.wait_until(run, "Cancelled")
     wait_for(lambda: set(processes_of(served.checkout)) <= before, 20)
     assert not served.is_clean()
+
+
+def test_it_outlives_the_server_of_make_ui_and_stops_with_what_it_runs(checkout: Checkout) -> None:
+    waiting = checkout.folder / "waiting"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_HOME", str(checkout.folder / ".prefect"))
+        with prefect_server(port=0) as url:
+            process = checkout.start("python", "-m", "flows.serve")
+            served = Served(checkout, url, process)
+            wait_for(lambda: len(served.ask("read_deployments")) == 2, PATIENCE)
+            checkout.set_mode("wait")
+            run = served.start("toy/local", experts=4)
+            wait_for(waiting.exists, PATIENCE)
+        wait_for(lambda: running_server() == url, PATIENCE)  # again, by the serving process
+        assert served.ask("read_flow_run", run).state_name == "Running"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        wait_for(lambda: processes_of(checkout) == [], 20)
+        with prefect_server(port=0) as served.url:
+            assert served.ask("read_flow_run", run).state_name == "Cancelled"
