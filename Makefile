@@ -9,7 +9,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 NATIVE := $(wildcard setup.py ebcore/packed/kernels/* ebcore/packed/include/* ebcore/layers/kernels/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro growth test test-all ui bench paper-numbers lint clean
+.PHONY: help setup repro growth test test-all serve ui bench paper-numbers lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 16
@@ -28,6 +28,9 @@ test: .venv/.project ## the quick tests
 test-all: .venv/.project ## every test, with Chromium for those that look at a page
 	sh scripts/setup.sh browser
 	python -m pytest -n 2 --dist loadfile
+
+serve: .venv/.project ## run what the Prefect page starts, retries or cancels, until Ctrl-C
+	@python -m flows.serve
 
 ui: .venv/.project ## serve the Prefect and MLflow pages on 127.0.0.1 until Ctrl-C
 	@python -m flows.ui

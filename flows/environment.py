@@ -21,6 +21,9 @@ _SETTINGS = {
     "PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT": (
         "%(asctime)s | %(flow_run_name)s | %(message)s"
     ),
+    "PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT": (
+        "%(asctime)s | %(task_run_name)s | %(message)s"
+    ),
 }
 
 

@@ -12,7 +12,7 @@ from flows.stage import Stage, StageRun, main, perform
 
 
 @flow(name="evaluate", flow_run_name="evaluate@{experts}", log_prints=True)
-def evaluate(experts: int) -> State[Any] | None:
+def evaluate(experts: int, force: bool = False) -> State[Any] | None:
     def body(run: StageRun) -> dict[str, Any]:
         from ebcore.measure.evaluate import evaluate_stage
 
@@ -29,7 +29,8 @@ def evaluate(experts: int) -> State[Any] | None:
                 str(metrics_file("evaluate", experts)),
                 str(curve_file("evaluate-usage", experts)),
             ),
-        )
+        ),
+        force,
     )
 
 

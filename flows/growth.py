@@ -13,8 +13,8 @@ from flows.stage import Stage, StageRun, main, perform
 
 
 @flow(name="growth", flow_run_name="growth@{structure}", log_prints=True)
-def growth(structure: str) -> State[Any] | None:
-    return perform(lambda: _stage(structure))
+def growth(structure: str, force: bool = False) -> State[Any] | None:
+    return perform(lambda: _stage(structure), force)
 
 
 def _stage(name: str) -> Stage:

@@ -12,7 +12,7 @@ from flows.stage import Stage, StageRun, main, perform
 
 
 @flow(name="growth_plot", flow_run_name="growth_plot", log_prints=True)
-def growth_plot() -> State[Any] | None:
+def growth_plot(force: bool = False) -> State[Any] | None:
     files = (str(TABLE), str(REPORT / "accuracy.svg"), str(REPORT / "index.html"))
     return perform(
         Stage(
@@ -21,7 +21,8 @@ def growth_plot() -> State[Any] | None:
             folder=str(GROWTH),
             parameters=("model", "growth"),
             artifacts=files,
-        )
+        ),
+        force,
     )
 
 

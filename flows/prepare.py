@@ -13,9 +13,10 @@ from flows.stage import Stage, StageRun, main, perform
 
 
 @flow(name="prepare", flow_run_name="prepare", log_prints=True)
-def prepare() -> State[Any] | None:
+def prepare(force: bool = False) -> State[Any] | None:
     return perform(
-        Stage("prepare", _body, parameters=("prepare",), artifacts=(str(BETON / "manifest.json"),))
+        Stage("prepare", _body, parameters=("prepare",), artifacts=(str(BETON / "manifest.json"),)),
+        force,
     )
 
 

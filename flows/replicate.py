@@ -11,7 +11,7 @@ from flows.stage import Stage, StageRun, main, perform
 
 
 @flow(name="replicate", flow_run_name="replicate@{experts}", log_prints=True)
-def replicate(experts: int) -> State[Any] | None:
+def replicate(experts: int, force: bool = False) -> State[Any] | None:
     def body(run: StageRun) -> dict[str, Any]:
         from ebcore.methods.ebconv import replicate_stage
 
@@ -24,7 +24,8 @@ def replicate(experts: int) -> State[Any] | None:
             item=experts,
             experts=experts,
             parameters=("model",),
-        )
+        ),
+        force,
     )
 
 

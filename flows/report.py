@@ -12,9 +12,9 @@ from flows.stage import Stage, StageRun, main, perform
 
 
 @flow(name="report", flow_run_name="report", log_prints=True)
-def report() -> State[Any] | None:
+def report(force: bool = False) -> State[Any] | None:
     files = (str(REPORT / "index.html"), str(REPORT / "summary.json"))
-    return perform(Stage("report", _body, parameters=("experts", "report"), artifacts=files))
+    return perform(Stage("report", _body, parameters=("experts", "report"), artifacts=files), force)
 
 
 def _body(run: StageRun) -> dict[str, Any]:

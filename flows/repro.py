@@ -17,9 +17,10 @@ from ebcore.errors import InputError, exit_on_input_error
 from ebcore.params import Params, load_params
 from ebcore.processes import leave_with_parent
 from ebcore.workspace import REPORT
+from flows.dvc_process import LEAVE_SECONDS
 from flows.environment import dvc_environment
 from flows.server import prefect_server, running_server
-from flows.stage import ERROR_FILE, LEAVE_SECONDS
+from flows.stage import ERROR_FILE
 from flows.summary import results_table
 
 _DVC = [sys.executable, "-m", "dvc"]

@@ -14,10 +14,12 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ebcore.errors import InputError
 from ebcore.files import atomic_write
 from ebcore.processes import leave_with_parent
+from flows.process_id import is_gone, process_id
 
 HOST = "127.0.0.1"
 _START_SECONDS = 120  # a first start makes the database
@@ -43,19 +45,31 @@ def answers(url: str, seconds: float = 2.0) -> bool:
         return False
 
 
+def refuses(url: str) -> bool:
+    """Whether nothing listens at `url`; a server that is merely busy does, and counts as there."""
+    address = urlsplit(url)
+    try:
+        with socket.create_connection((address.hostname, address.port), timeout=5):
+            return False
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+
+
 def running_server() -> str | None:
     """The API address of the Prefect server to use, None if there is none.
 
-    `PREFECT_API_URL` if the user has set it, else the server that `make ui` or `make repro`
-    noted in `PREFECT_HOME`, if it still answers.
+    `PREFECT_API_URL` if the user has set it, else the server that `make ui`, `make serve` or
+    `make repro` noted in `PREFECT_HOME`, while its process runs.
     """
     if url := os.environ.get("PREFECT_API_URL"):
         return url
-    try:
-        url = str(json.loads(_note().read_text())["url"])
-    except (OSError, ValueError, KeyError):
+    note = _read_note()
+    url = note.get("url")
+    if url is None or is_gone(note.get("process", "")) or refuses(url):
         return None
-    return url if answers(f"{url}/health") else None
+    return url
 
 
 def start_process(command: list[str], log: Path, **settings: str) -> subprocess.Popen[bytes]:
@@ -113,14 +127,15 @@ def prefect_server(port: int = 4200) -> Iterator[str]:
         PREFECT_SERVER_API_HOST=HOST,
         PREFECT_SERVER_API_PORT=str(port),
     )
+    name = process_id(process.pid)
     try:
         wait_until_answers(process, f"{url}/health", log)
         with atomic_write(_note()) as note:
-            json.dump({"url": url, "pid": process.pid}, note)
+            json.dump({"url": url, "process": name}, note)
         yield url
     finally:
-        with suppress(FileNotFoundError):
-            _note().unlink()
+        if _read_note().get("process") == name:  # not that of a server which started later
+            _note().unlink(missing_ok=True)
         stop_process(process)
 
 
@@ -130,3 +145,11 @@ def _home() -> Path:
 
 def _note() -> Path:
     return _home() / "server.json"
+
+
+def _read_note() -> dict[str, str]:
+    try:
+        content = json.loads(_note().read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

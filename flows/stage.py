@@ -10,12 +10,11 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from inspect import signature
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,17 +27,15 @@ from prefect.states import Failed, Pending, State
 
 from ebcore.errors import EXIT_CODE, InputError
 from ebcore.params import Params, load_params
-from ebcore.processes import leave_with_parent
-from flows.environment import dvc_environment
+from flows.dvc_process import ERROR, INNER, DvcProcesses
 from flows.progress import Progress
 from flows.server import answers, running_server
 from flows.tracking import Tracker
+from flows.watch import Watch, note_process
 
-INNER = "EBCORE_INNER"  # set for a process whose flow run is that of its caller
 ERROR_FILE = "EBCORE_ERROR_FILE"  # where `make repro` looks for a failing stage's last line
-_ERROR = "error: "
+_ANSWER_SECONDS = 30.0  # a busy server is slow
 _TERMINATED = 128 + signal.SIGTERM
-LEAVE_SECONDS = 60  # for workers to write a checkpoint
 _TELL_SECONDS = 8  # for the server to take the last state and log lines
 _done: list[str] = []  # stages whose work this process has finished
 
@@ -89,44 +86,56 @@ class StageRun:
     on_record: Callable[[dict[str, Any]], None]
 
 
-def perform(stage: Stage | Callable[[], Stage]) -> State[None] | None:
+def perform(stage: Stage | Callable[[], Stage], force: bool = False) -> State[None] | None:
     """Does the stage's work if DVC asks for it, else asks DVC for the stage.
 
     Args:
         stage: or what makes it, where that reads parameters: its `InputError` ends as a stage's.
+        force: ask DVC to run it though nothing changed, and to train what is trained already.
     """
+
+    def work() -> State[None] | None:
+        made = stage() if callable(stage) else stage
+        if _asked_for() != made.label:
+            return _ask_dvc(made.address, force)
+        _work(made)
+        return None
+
+    return watched(work)
+
+
+def watched(work: Callable[[], State[None] | None]) -> State[None] | None:
+    """The state in which `work`, a flow's, leaves the run: Cancel and bad input are no crash."""
+    watch = Watch()
     try:
-        if callable(stage):
-            stage = stage()
-        if _asked_for() != stage.label:
-            return _ask_dvc(stage.address)
-        _work(stage)
-    except InputError as error:  # a state, not an exception: Prefect would print a traceback
-        return Failed(message=f"{_ERROR}{error}")
-    except Exception:
+        with watch:
+            return work()
+    except BaseException as error:
+        if watch.cancelled:
+            return watch.state()
+        if isinstance(error, InputError):  # a state: Prefect would print a traceback
+            return Failed(message=f"{ERROR}{error}")
+        if not isinstance(error, Exception):
+            # stopped from outside; the server may be gone as well
+            timer = threading.Timer(_TELL_SECONDS, os._exit, [_TERMINATED])
+            timer.daemon = True
+            timer.start()
         raise
-    except BaseException:  # stopped from outside; the server may be gone as well
-        timer = threading.Timer(_TELL_SECONDS, os._exit, [_TERMINATED])
-        timer.daemon = True
-        timer.start()
-        raise
-    return None
 
 
 def main(flow: Flow[..., Any]) -> NoReturn:
-    """Runs a stage's flow in this process; the exit code says how its run ended."""
+    """Runs a flow in this process with parameters from the command line.
+
+    The exit code says how its run ended.
+    """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
-    names = list(signature(flow.fn).parameters)
-    if len(sys.argv) - 1 != len(names):
-        usage = " ".join([f"python -m flows.{flow.name}", *map(str.upper, names)])
-        _leave(f"{_ERROR}flows.{flow.name}: got {sys.argv[1:]}. Use: {usage}", EXIT_CODE)
-    parameters = flow.validate_parameters(dict(zip(names, sys.argv[1:], strict=True)))
+    parameters = _command_line(flow)
     try:
         state = flow.fn(**parameters) if INNER in os.environ else _flow_run(flow, parameters)
     except TerminationSignal:  # Prefect has set the run to CRASHED
         sys.exit(_TERMINATED)
     except InputError as error:
-        _leave(f"{_ERROR}{error}", EXIT_CODE)
+        _leave(f"{ERROR}{error}", EXIT_CODE)
     except Exception as error:
         if not _done:
             raise
@@ -136,16 +145,32 @@ def main(flow: Flow[..., Any]) -> NoReturn:
     if state is None or state.is_completed():
         sys.exit(0)
     message = state.message or state.name or "failed"
-    if message.startswith(_ERROR):
+    if message.startswith(ERROR):
         _leave(message, EXIT_CODE)
-    address = "@".join([flow.name, *map(str, parameters.values())])
-    _leave(f"{_ERROR}{address}: {message} The traceback is above.", 1)
+    address = "@".join([flow.name, *(str(parameters[name]) for name in _needed(flow))])
+    where = "" if state.is_cancelled() else " The traceback is above."
+    _leave(f"{ERROR}{address}: {message}{where}", 1)
+
+
+def _command_line(flow: Flow[..., Any]) -> dict[str, Any]:
+    given, needed = sys.argv[1:], _needed(flow)
+    known = signature(flow.fn).parameters
+    if not len(needed) <= len(given) <= len(known):
+        words = [name.upper() if name in needed else f"[{name.upper()}]" for name in known]
+        usage = " ".join([f"python -m flows.{flow.name}", *words])
+        _leave(f"{ERROR}flows.{flow.name}: got {given}. Use: {usage}", EXIT_CODE)
+    return flow.validate_parameters(dict(zip(known, given, strict=False)))
+
+
+def _needed(flow: Flow[..., Any]) -> list[str]:
+    known = signature(flow.fn).parameters
+    return [name for name, value in known.items() if value.default is Parameter.empty]
 
 
 def _flow_run(flow: Flow[..., Any], parameters: dict[str, Any]) -> Any:
     """A run of the deployment `<flow>/local` where there is one: the page can restart those."""
     url = running_server()
-    if url and not answers(f"{url}/health"):
+    if url and not answers(f"{url}/health", _ANSWER_SECONDS):
         raise InputError(url, "no Prefect server answers", "Start it, or unset PREFECT_API_URL.")
     with temporary_settings({PREFECT_API_URL: url} if url else {}):
         with get_client(sync_client=True) as client:
@@ -156,6 +181,7 @@ def _flow_run(flow: Flow[..., Any], parameters: dict[str, Any]) -> Any:
             run = client.create_flow_run_from_deployment(
                 deployment.id, parameters=parameters, state=Pending()
             )
+            note_process(client, run.id)
         return run_flow(flow, flow_run=run, parameters=parameters, return_type="state")
 
 
@@ -178,30 +204,15 @@ def _work(stage: Stage) -> None:
     _done.append(stage.address)
 
 
-def _ask_dvc(address: str) -> State[None] | None:
-    """Runs `dvc repro` for one stage, its output copied to this flow run's log."""
-    parent = os.getpid()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dvc", "repro", "--single-item", address],
-        env={**dvc_environment(), INNER: "1"},
-        preexec_fn=lambda: leave_with_parent(parent),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+def _ask_dvc(address: str, force: bool) -> State[None] | None:
+    """Has DVC run one stage, its output copied to this flow run's log."""
+    context = FlowRunContext.get()
+    retried = (
+        context is not None and context.flow_run is not None and context.flow_run.run_count > 1
     )
-    assert process.stdout is not None
-    reason = None
-    try:
-        for line in map(str.rstrip, process.stdout):
-            print(line)
-            reason = line if line.startswith(_ERROR) else reason
-    finally:
-        if process.poll() is None:  # interrupted: the stage's process leaves with DVC
-            process.terminate()
-            process.communicate(timeout=LEAVE_SECONDS)
-    if process.wait() == 0:
-        return None
-    return Failed(message=reason or f"{_ERROR}dvc repro -s {address}: exit {process.returncode}")
+    # a Retry goes on where the forced run was interrupted
+    outcome = DvcProcesses().reproduce(address, print, force=force, anew=force and not retried)
+    return Failed(message=outcome.reason) if outcome.reason else None
 
 
 def _leave(message: str, code: int) -> NoReturn:

@@ -12,8 +12,8 @@ from flows.training import training
 
 
 @flow(name="train_binary", flow_run_name="train_binary@{experts}", log_prints=True)
-def train_binary(experts: int) -> State[Any] | None:
-    return perform(training("train_binary", experts))
+def train_binary(experts: int, force: bool = False) -> State[Any] | None:
+    return perform(training("train_binary", experts), force)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from flows.training import training
 
 
 @flow(name="train_experts", flow_run_name="train_experts@{experts}", log_prints=True)
-def train_experts(experts: int) -> State[Any] | None:
-    return perform(training("train_experts", experts))
+def train_experts(experts: int, force: bool = False) -> State[Any] | None:
+    return perform(training("train_experts", experts), force)
 
 
 if __name__ == "__main__":

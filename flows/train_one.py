@@ -12,8 +12,8 @@ from flows.training import training
 
 
 @flow(name="train_one", flow_run_name="train_one", log_prints=True)
-def train_one() -> State[Any] | None:
-    return perform(training("train_one", 1))
+def train_one(force: bool = False) -> State[Any] | None:
+    return perform(training("train_one", 1), force)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from flows.training import training
 
 
 @flow(name="train_real", flow_run_name="train_real", log_prints=True)
-def train_real() -> State[Any] | None:
-    return perform(training("train_real", 1))
+def train_real(force: bool = False) -> State[Any] | None:
+    return perform(training("train_real", 1), force)
 
 
 if __name__ == "__main__":

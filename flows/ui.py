@@ -16,9 +16,9 @@ from ebcore.workspace import main_checkout
 from flows.environment import tracking_uri
 from flows.server import (
     HOST,
-    answers,
     free_port,
     prefect_server,
+    refuses,
     running_server,
     start_process,
     stop_process,
@@ -49,7 +49,7 @@ def main() -> int:
             print(_HOW.format(prefect=prefect.removesuffix("/api"), mlflow=mlflow), flush=True)
             while True:
                 time.sleep(2)
-                if not answers(f"{prefect}/health"):  # it was a `make repro`'s, now over
+                if refuses(prefect):  # it was a `make repro`'s, now over
                     prefect = servers.enter_context(prefect_server())
                     print(f"Prefect: {prefect.removesuffix('/api')}/runs", flush=True)
         except KeyboardInterrupt:

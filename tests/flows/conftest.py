@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def body(run):
     mode = Path("mode").read_text().strip()
     print("a printed line")
     run.on_line("a worker's line")
+    run.on_line(f"EBCORE_FORCE is {os.environ.get('EBCORE_FORCE')}")
     for step in range(1, 6):
         if step == 4 and mode == "wait":
             Path("waiting").touch()
@@ -46,9 +48,9 @@ def body(run):
     return {"top1": 97.5}
 
 @flow(name="toy", flow_run_name="toy@{experts}", log_prints=True)
-def toy(experts: int):
+def toy(experts: int, force: bool = False):
     return perform(Stage("toy", body, item=experts, experts=experts, parameters=("model",),
-                         artifacts=(f"metrics/toy-{experts}.json",)))
+                         artifacts=(f"metrics/toy-{experts}.json",)), force)
 
 if __name__ == "__main__":
     main(toy)
@@ -58,7 +60,7 @@ DVC_YAML = """
 stages:
   toy:
     matrix: {experts: [4]}
-    cmd: exec python toy.py ${item.experts}
+    cmd: exec python -m toy ${item.experts}
     deps: [mode]
     metrics: [{"metrics/toy-${item.experts}.json": {cache: false}}]
 """
@@ -108,9 +110,20 @@ def processes_of(checkout: Checkout) -> list[psutil.Process]:
     return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
 
 
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Checkout:
-    found = Checkout(tmp_path / "checkout")
+    return make_checkout(tmp_path / "checkout")
+
+
+def make_checkout(folder: Path) -> Checkout:
+    found = Checkout(folder)
     (found.folder / ".dvc").mkdir(parents=True)
     (found.folder / ".dvc/config").write_text("[core]\n    analytics = false\n")
     (found.folder / "toy.py").write_text(TOY)

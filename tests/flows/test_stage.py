@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.server import prefect_server
-from tests.flows.conftest import Checkout
+from tests.flows.conftest import Checkout, wait_for
 
 DVC = ("dvc", "repro")
 
@@ -119,10 +118,3 @@ def test_wrong_arguments_are_named(checkout: Checkout) -> None:
     done = checkout.run("python", "toy.py")
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error: flows.toy: got []. Use: ")
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)

@@ -1,0 +1,125 @@
+"""`make serve`: runs what the Prefect page starts, retries or cancels, until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import sys
+import threading
+from collections.abc import Iterable
+from contextlib import ExitStack
+from contextvars import copy_context
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from prefect import Flow, get_client
+from prefect.deployments.runner import RunnerDeployment
+from prefect.flows import EntrypointType
+from prefect.runner import Runner
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from ebcore.errors import InputError, exit_on_input_error
+from ebcore.growth.files import GROWTH
+from ebcore.params import load_params
+from flows.gpus import default_slots, visible_gpus
+from flows.graph import PIPELINE
+from flows.pipeline import pipeline
+from flows.server import HOST, prefect_server, refuses, running_server
+from flows.sweep import sweep
+
+DEPLOYMENT = "local"
+_SWEEP_SECONDS = 15.0
+_SERVER_SECONDS = 2.0  # Prefect's runner gives up when its server is away for half a minute
+_MODULE = re.compile(r"\bpython -m (\S+)")
+
+
+def main() -> int:
+    """Serves until stopped; returns 0."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with exit_on_input_error(), ExitStack() as stack:
+        params = load_params()
+        flows = [*stage_flows(PIPELINE, str(GROWTH / "dvc.yaml")), pipeline]
+        url = running_server() or stack.enter_context(prefect_server())
+        if refuses(url):
+            raise InputError(
+                url, "no Prefect server answers", "Start it, or unset PREFECT_API_URL."
+            )
+        stack.enter_context(temporary_settings({PREFECT_API_URL: url}))
+        names = [flow.name for flow in flows]
+        _sweep(names)
+        for keep in ((_keep_sweeping, names), (_keep_server, url, stack)):
+            here = copy_context()  # has the server's address
+            threading.Thread(target=here.run, args=keep, daemon=True).start()
+        page = url.removesuffix("/api")
+        print(f"Serving {len(names)} deployments at {page}/deployments; Ctrl-C stops.", flush=True)
+        asyncio.run(_serve(flows, default_slots(visible_gpus(), params.workers)))
+    return 0
+
+
+def stage_flows(*pipelines: str) -> list[Flow[..., Any]]:
+    """The flow behind each command of these files, also of stages that have no item now."""
+    modules: dict[str, None] = {}
+    for path in filter(Path.is_file, map(Path, pipelines)):
+        modules |= dict.fromkeys(_MODULE.findall(path.read_text(encoding="utf-8")))
+    return [getattr(import_module(name), name.rpartition(".")[2]) for name in modules]
+
+
+async def _serve(flows: list[Flow[..., Any]], limit: int) -> None:
+    """Until a signal, which cancels what runs; Prefect's own `serve` leaves its state Running."""
+    runner = Runner(pause_on_shutdown=False, limit=limit)
+    for flow in flows:
+        await runner.aadd_deployment(await _deployment(flow))
+    served = asyncio.create_task(runner.start())
+    while not runner.started and not served.done():
+        await asyncio.sleep(0.1)
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):  # now that the runner has set its own handler
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait([served, stopped], return_when=asyncio.FIRST_COMPLETED)
+    if stop.is_set():
+        print("\nStopping.", flush=True)
+        await runner.astop()
+    await served
+
+
+async def _deployment(flow: Flow[..., Any]) -> RunnerDeployment:
+    """`<flow>/local`, found again by its module: a runner loads it in a process of its own."""
+    return await flow.ato_deployment(DEPLOYMENT, entrypoint_type=EntrypointType.MODULE_PATH)
+
+
+def _sweep(flows: Iterable[str]) -> None:
+    with get_client(sync_client=True) as client:
+        for run in sweep(client, flows):
+            print(f"{run.name}: its process is gone, Retry is there", flush=True)
+
+
+def _keep_sweeping(flows: list[str]) -> None:
+    pause = threading.Event()
+    while not pause.wait(_SWEEP_SECONDS):
+        try:
+            _sweep(flows)
+        except Exception as error:  # a server that is slow or gone for a while
+            print(f"warning: Prefect: {type(error).__name__}: {error}", file=sys.stderr)
+
+
+def _keep_server(url: str, servers: ExitStack) -> None:
+    """Starts the server again, at the same address, when the `make ui` that had it has stopped."""
+    address, pause = urlsplit(url), threading.Event()
+    while address.hostname == HOST and not pause.wait(_SERVER_SECONDS):
+        if not refuses(url):
+            continue
+        try:
+            found = servers.enter_context(prefect_server(address.port or 0))
+        except InputError as error:
+            print(f"warning: {error}", file=sys.stderr)
+            continue
+        if found == url:
+            print(f"Prefect: {url.removesuffix('/api')}/runs", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
