@@ -40,12 +40,27 @@ static __attribute__((noinline)) void lone_tile(const BinaryConvArgs& a, const R
 }
 
 template <int N, bool CHAIN, bool MASKED, int STEP>
-static __attribute__((noinline)) void binary_tiles(const BinaryConvArgs& a, const Row& row,
-                                                   int64_t x, int64_t end) {
-  for (; x + N <= end; x += N) {
+static __attribute__((noinline)) void many_tiles(const BinaryConvArgs& a, const Row& row,
+                                                 int64_t x, int64_t end) {
+  for (; x < end; x += N) {
     __asm__ volatile("" ::: "memory");
     binary_tile<N, CHAIN, MASKED, STEP>(a, row, x);
   }
+}
+
+// As many tiles of M pixels as fit; returns the column after them.
+template <int M, bool CHAIN, bool MASKED, int STEP>
+FN int64_t binary_tiles(const BinaryConvArgs& a, const Row& row, int64_t x) {
+  constexpr int tile = CHAIN || MASKED ? kTile : kPlainTile;
+  constexpr int N = M <= tile ? M : 1, step = N < 7 ? 0 : STEP;
+  if (M > tile) return x;
+  const int64_t end = x + (a.out_width - x) / N * N;
+  if (!CHAIN && end - x > N) {
+    many_tiles<N, CHAIN, MASKED, step>(a, row, x, end);
+  } else {
+    for (; x < end; x += N) lone_tile<N, CHAIN, MASKED, step>(a, row, x);
+  }
+  return end;
 }
 
 template <bool CHAIN, bool MASKED>
@@ -58,28 +73,17 @@ FN void start_row(const BinaryConvArgs& a, int index, int y, Row& row) {
   if (CHAIN) row.finish.origin = row.patches.origin;
 }
 
-// 7 and 14 divide the widths of ImageNet's networks, 8 and less the rest.
+// 7 and 14 divide the widths of ImageNet's networks (`even`: into 14s or 7s), 8 and less the rest.
 template <bool CHAIN, bool MASKED, int STEP>
-static void binary_row(const BinaryConvArgs& a, const Row& row) {
-  constexpr int tile = CHAIN || MASKED ? kTile : kPlainTile;
-  const int64_t width = a.out_width;
+FN void binary_row(const BinaryConvArgs& a, const Row& row, int even) {
   int64_t x = 0;
-#define EBCORE_TILES(M)                                                     \
-  if (M <= tile) {                                                          \
-    constexpr int N = M <= tile ? M : 1, step = N < 7 ? 0 : STEP;           \
-    const int64_t end = x + (width - x) / N * N;                            \
-    if (!CHAIN && end - x > N) binary_tiles<N, CHAIN, MASKED, step>(a, row, x, end);       \
-    else for (; x < end; x += N) lone_tile<N, CHAIN, MASKED, step>(a, row, x); \
-    x = end;                                                                \
-  }
-  if (width % 14 == 0) EBCORE_TILES(14)
-  if (width % 7 == 0) EBCORE_TILES(7)
-  if (x == width) return;
-  EBCORE_TILES(8)
-  EBCORE_TILES(4)
-  EBCORE_TILES(2)
-  EBCORE_TILES(1)
-#undef EBCORE_TILES
+  if (even == 14) x = binary_tiles<14, CHAIN, MASKED, STEP>(a, row, x);
+  if (even) x = binary_tiles<7, CHAIN, MASKED, STEP>(a, row, x);
+  if (x == a.out_width) return;
+  x = binary_tiles<8, CHAIN, MASKED, STEP>(a, row, x);
+  x = binary_tiles<4, CHAIN, MASKED, STEP>(a, row, x);
+  x = binary_tiles<2, CHAIN, MASKED, STEP>(a, row, x);
+  binary_tiles<1, CHAIN, MASKED, STEP>(a, row, x);
 }
 
 // Rows of blocks one after the other, the next one's addresses computed before the current one is
@@ -88,16 +92,17 @@ template <bool CHAIN, bool MASKED, int STEP>
 static void binary_rows(const BinaryConvArgs& a, Range rows, Range blocks) {
   const int64_t weight_bytes = int64_t(blocks.last - blocks.first) * a.taps * kLanes * 4;
   const bool rows_first = weight_bytes <= 24 * 1024;  // all stay in L1: walk the image once
+  const int even = a.out_width % 14 == 0 ? 14 : a.out_width % 7 == 0 ? 7 : 0;
   Row row[2];
   int index = blocks.first, y = rows.first;
   if (index == blocks.last || y == rows.last) return;
   start_row<CHAIN, MASKED>(a, index, y, row[0]);
-  for (int turn = 0;; ++turn) {
+  for (unsigned turn = 0;; ++turn) {
     if (rows_first && ++index == blocks.last) index = blocks.first, ++y;
     if (!rows_first && ++y == rows.last) y = rows.first, ++index;
     const bool more = y < rows.last && index < blocks.last;
-    if (more) start_row<CHAIN, MASKED>(a, index, y, row[(turn + 1) % 2]);
-    binary_row<CHAIN, MASKED, STEP>(a, row[turn % 2]);
+    if (more) start_row<CHAIN, MASKED>(a, index, y, row[~turn & 1]);
+    binary_row<CHAIN, MASKED, STEP>(a, row[turn & 1], even);
     if (!more) return;
   }
 }

@@ -44,7 +44,7 @@ FN void plain_count(const BinaryConvArgs& a, const uint32_t* x, const uint32_t* 
   plain_count<M, false>(a, x, STEP, w, nullptr, count);
 }
 
-// 2 * sum popcount(c) + popcount(v_{n-1}) + parity; see prefix.inl. `x` starts with the XOR before the patch.
+// 2 * sum popcount(c) + popcount(v_{n-1}), see prefix.inl. `x` starts with the XOR before the patch.
 template <int M, int STEP>
 FN void chain_count(int taps, const uint32_t* x, int64_t step, const uint32_t* w,
                     vi (&start)[M][kSub]) {
