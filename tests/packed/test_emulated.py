@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 KERNELS = Path(__file__).parents[2] / "ebcore" / "packed" / "kernels"
-CHECK = Path(__file__).parent / "native" / "check_kernels.cpp"
+NATIVE = Path(__file__).parent / "native"
 COMPILER = "aarch64-linux-gnu-g++"
 EMULATOR = next(filter(shutil.which, ("qemu-aarch64", "qemu-aarch64-static")), None)
 
@@ -20,12 +20,22 @@ EMULATOR = next(filter(shutil.which, ("qemu-aarch64", "qemu-aarch64-static")), N
     reason=f"needs {COMPILER} and qemu-user (apt: g++-aarch64-linux-gnu qemu-user)",
 )
 @pytest.mark.parametrize("isa", ["neon", "portable"])
-def test_arm_kernels_equal_integer_arithmetic(isa: str, tmp_path: Path) -> None:
-    program = tmp_path / "check_kernels"
+@pytest.mark.parametrize("check", ["check_kernels", "check_real"])
+def test_arm_kernels_equal_plain_loops(check: str, isa: str, tmp_path: Path) -> None:
+    program = tmp_path / check
     sources = [str(path) for path in sorted(KERNELS.glob("*.cpp"))]
     options = ["-std=c++17", "-O2", "-ffp-contract=off", "-pthread", "-static", "-Wno-psabi"]
     subprocess.run(
-        [COMPILER, *options, f"-I{KERNELS}", *sources, str(CHECK), "-o", str(program)], check=True
+        [
+            COMPILER,
+            *options,
+            f"-I{KERNELS}",
+            *sources,
+            str(NATIVE / f"{check}.cpp"),
+            "-o",
+            str(program),
+        ],
+        check=True,
     )
     assert EMULATOR is not None
     run = subprocess.run(

@@ -7,9 +7,9 @@
 // the next pixels. The last tiles of a row overlap those before. A 7x7 stem of 64 channels on 224
 // pixels takes 0.74 instead of 1.64 ms, pooling included.
 //
-// AVX512_BF16: tiles of 7 pixels by 32 channels, two values a step. On a Sapphire Rapids
-// core without its AMX that takes twice the time of fp32; it is meant for CPUs whose bf16 products
-// have twice the rate of fp32's.
+// AVX512_BF16: tiles of 7 pixels by 32 channels, two values a step. On a Sapphire Rapids core without
+// its AMX that takes twice the time of fp32; it is meant for CPUs whose bf16 products have twice the
+// rate of fp32's.
 #include "bf16.h"
 
 #include <cstring>
