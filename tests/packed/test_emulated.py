@@ -20,8 +20,9 @@ EMULATOR = next(filter(shutil.which, ("qemu-aarch64", "qemu-aarch64-static")), N
     reason=f"needs {COMPILER} and qemu-user (apt: g++-aarch64-linux-gnu qemu-user)",
 )
 @pytest.mark.parametrize("isa", ["neon", "portable"])
-def test_arm_kernels_equal_integer_arithmetic(isa: str, tmp_path: Path) -> None:
-    program = build("check_kernels.cpp", tmp_path, ["-O2", "-static"], COMPILER)
+@pytest.mark.parametrize("check", ["check_kernels", "check_real"])
+def test_arm_kernels_equal_plain_loops(check: str, isa: str, tmp_path: Path) -> None:
+    program = build(f"{check}.cpp", tmp_path, ["-O2", "-static"], COMPILER)
     assert EMULATOR is not None
     run = subprocess.run(
         [EMULATOR, str(program), isa, "60"], capture_output=True, text=True, timeout=500

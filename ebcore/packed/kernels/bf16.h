@@ -14,7 +14,8 @@ constexpr int kChunk = 32;      // values of one run that one step takes: a row 
 constexpr int kBf16Slack = 64;  // values that may be read past the input, and must be finite
 
 struct Bf16Weights {
-  int runs = 0, chunks = 0;   // a patch's runs, and the chunks of each
+  int runs = 0, run = 0;      // a patch's runs, and the values of each
+  int chunks = 0;             // of a run
   Aligned<uint16_t> weights; // [blocks][runs][chunks][16 pairs][16 channels][2], padded with zeros
 };
 // The same weights as `real`, whose input rows are [column][channel] from here on.
@@ -25,7 +26,7 @@ struct Bf16ConvArgs {
   const uint16_t* x;
   int64_t row, step;
   int width;
-  int runs, chunks;
+  int runs, run, chunks;
   const int32_t* offsets;  // [runs]
   int blocks;
   const Block* block;

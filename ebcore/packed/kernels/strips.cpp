@@ -312,7 +312,8 @@ struct Runner {
     a.x = mine.rounded.data() + int64_t(in.border - shape.padding) * in.channels;
     a.row = shape.stride * in.row, a.step = int64_t(shape.stride) * in.channels;
     a.width = out.width;
-    a.runs = node.bf16.runs, a.chunks = node.bf16.chunks, a.offsets = step.bf16_offsets.data();
+    a.runs = node.bf16.runs, a.run = node.bf16.run, a.chunks = node.bf16.chunks;
+    a.offsets = step.bf16_offsets.data();
     a.blocks = int(node.real.blocks.size()), a.block = node.real.blocks.data();
     a.weights = node.bf16.weights.data();
     a.bias = node.shift.data(), a.slope = node.slope.data(), a.act = node.attrs[4];
