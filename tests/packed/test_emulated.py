@@ -25,17 +25,9 @@ def test_arm_kernels_equal_plain_loops(check: str, isa: str, tmp_path: Path) -> 
     program = tmp_path / check
     sources = [str(path) for path in sorted(KERNELS.glob("*.cpp"))]
     options = ["-std=c++17", "-O2", "-ffp-contract=off", "-pthread", "-static", "-Wno-psabi"]
+    source = str(NATIVE / f"{check}.cpp")
     subprocess.run(
-        [
-            COMPILER,
-            *options,
-            f"-I{KERNELS}",
-            *sources,
-            str(NATIVE / f"{check}.cpp"),
-            "-o",
-            str(program),
-        ],
-        check=True,
+        [COMPILER, *options, f"-I{KERNELS}", *sources, source, "-o", str(program)], check=True
     )
     assert EMULATOR is not None
     run = subprocess.run(
