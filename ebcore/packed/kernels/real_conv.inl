@@ -14,6 +14,8 @@
 constexpr int kRealBlocks = V == 16 ? 2 : 1;
 constexpr int kRealTile = V == 16 ? 14 : V == 8 ? 6 : kTile;
 constexpr int kDenseBlocks = 8 / kSub;  // of a single pixel: enough sums to hide the latency
+// So many taps are summed on their own: one running sum of a thousand would lose digits.
+constexpr int kSumTaps = 128;
 constexpr int kStayFloats = 1 << 14;    // 64 KiB
 
 // The compiler must not see through it: it would keep a pointer per pixel, and spill.
@@ -48,7 +50,7 @@ FN void real_tile(const RealConvArgs& a, const float* x, int index, float* out) 
   constexpr int S = N * kSub;
   const int64_t next = int64_t(a.runs) * a.run * kLanes;
   const float* w = a.weights + index * next;
-  vf sum[M][S];
+  vf sum[M][S], total[M][S];
 #pragma GCC unroll 16
   for (int s = 0; s < S; ++s) {
     const vf bias = load(a.bias + (index + s / kSub) * kLanes + s % kSub * V);
@@ -58,23 +60,47 @@ FN void real_tile(const RealConvArgs& a, const float* x, int index, float* out) 
   Pixels p = pixels_from(x, a.step);
   const int run = a.run;
   const int32_t *offset = a.offsets, *end = offset + a.runs;
+  bool partial = false;  // `total` holds something
+  int room = kSumTaps;
   for (int64_t last = 0; offset != end; ++offset) {
     p.low += (*offset - last) * 4, p.high += (*offset - last) * 4;
     last = *offset + run;
-#pragma GCC unroll 1
-    for (int t = run; t > 0; --t) {
-      vf weight[S];
-#pragma GCC unroll 16
-      for (int s = 0; s < S; ++s) weight[s] = load(w + s / kSub * next + s % kSub * V);
+    for (int left = run; left > 0;) {
+      if (room == 0) {
 #pragma GCC unroll 14
-      for (int m = 0; m < M; ++m) {
-        const vf value = set1(pixel_at(p, m));
+        for (int m = 0; m < M; ++m) {
 #pragma GCC unroll 16
-        for (int s = 0; s < S; ++s) sum[m][s] = fma(value, weight[s], sum[m][s]);
+          for (int s = 0; s < S; ++s) {
+            total[m][s] = partial ? total[m][s] + sum[m][s] : sum[m][s];
+            sum[m][s] = set1(0.0f);
+          }
+        }
+        partial = true, room = kSumTaps;
       }
-      w += kLanes, p.low += 4, p.high += 4;
-      EBCORE_OPAQUE(p.low);
-      EBCORE_OPAQUE(p.high);
+      const int taps = left < room ? left : room;
+      left -= taps, room -= taps;
+#pragma GCC unroll 1
+      for (int t = taps; t > 0; --t) {
+        vf weight[S];
+#pragma GCC unroll 16
+        for (int s = 0; s < S; ++s) weight[s] = load(w + s / kSub * next + s % kSub * V);
+#pragma GCC unroll 14
+        for (int m = 0; m < M; ++m) {
+          const vf value = set1(pixel_at(p, m));
+#pragma GCC unroll 16
+          for (int s = 0; s < S; ++s) sum[m][s] = fma(value, weight[s], sum[m][s]);
+        }
+        w += kLanes, p.low += 4, p.high += 4;
+        EBCORE_OPAQUE(p.low);
+        EBCORE_OPAQUE(p.high);
+      }
+    }
+  }
+  if (partial) {
+#pragma GCC unroll 14
+    for (int m = 0; m < M; ++m) {
+#pragma GCC unroll 16
+      for (int s = 0; s < S; ++s) sum[m][s] = total[m][s] + sum[m][s];
     }
   }
 #pragma GCC unroll 16
