@@ -37,6 +37,7 @@ ERROR_FILE = "EBCORE_ERROR_FILE"  # where `make repro` looks for a failing stage
 _ANSWER_SECONDS = 30.0  # a busy server is slow
 _TERMINATED = 128 + signal.SIGTERM
 _TELL_SECONDS = 8  # for the server to take the last state and log lines
+_CANCEL_SECONDS = 30  # the same where it was there a moment ago; flows.sweep does it otherwise
 _done: list[str] = []  # stages whose work this process has finished
 
 
@@ -112,15 +113,20 @@ def watched(work: Callable[[], State[None] | None]) -> State[None] | None:
             return work()
     except BaseException as error:
         if watch.cancelled:
+            _leave_within(_CANCEL_SECONDS)
             return watch.state()
         if isinstance(error, InputError):  # a state: Prefect would print a traceback
             return Failed(message=f"{ERROR}{error}")
         if not isinstance(error, Exception):
-            # stopped from outside; the server may be gone as well
-            timer = threading.Timer(_TELL_SECONDS, os._exit, [_TERMINATED])
-            timer.daemon = True
-            timer.start()
+            _leave_within(_TELL_SECONDS)  # stopped from outside
         raise
+
+
+def _leave_within(seconds: float) -> None:
+    """Ends this process even if the server, which may be gone as well, takes no last state."""
+    timer = threading.Timer(seconds, os._exit, [_TERMINATED])
+    timer.daemon = True
+    timer.start()
 
 
 def main(flow: Flow[..., Any]) -> NoReturn:
