@@ -25,7 +25,7 @@ from ebcore.measure.benchmark import (
 )
 from ebcore.measure.cases import Network
 from ebcore.measure.machine import available_cores, machine
-from ebcore.measure.peers import PACKED, candidates
+from ebcore.measure.peers import PACKED, PACKED_BF16, candidates
 from ebcore.measure.rows import COLUMNS, NETWORK, write_rows
 from ebcore.params import load_params
 from ebcore.tables import benchmark_tables, show
@@ -52,11 +52,12 @@ def full_size(
         present = [name for name in names if name not in contest.absent]
         binary = [Network(config, size, size) for config in PACKED_NETWORKS]
         real = with_onnx(Network(None, size, size), present, contest, Path(folder))
-        entries = [(PACKED, network) for network in binary]
+        own = [name for name in (PACKED, PACKED_BF16) if name in present]
+        entries = [(name, network) for name in own for network in binary]
         entries += [
             (name, binary[0] if name == PEER_BINARY else real)
             for name in present
-            if name not in (PACKED, "onednn_fp32", "ncnn_fp32")  # single layers only
+            if name not in (PACKED, PACKED_BF16, "onednn_fp32", "ncnn_fp32")  # single layers only
         ]
         group = Group(f"full size {size}x{size}", NETWORK, entries)
         rows = list(measure([group], contest, repeats=repeats, min_seconds=min_seconds))

@@ -16,7 +16,7 @@ from typing import Any
 
 from rich.table import Table
 
-from ebcore.measure.peers import NO_AMX
+from ebcore.measure.peers import NO_AMX, PACKED_BF16
 from ebcore.tables import show
 
 RESULTS = Path("results")
@@ -82,13 +82,18 @@ def mark_network(rows: Sequence[MutableMapping[str, Any]]) -> None:
     """Adds `TARGET_COLUMNS` to the full-size networks' rows, to those of the peers with a goal."""
     timed = {(row["network"], row["candidate"]): row for row in rows if row["ms"] is not None}
     names = without_amx([candidate for _, candidate in timed])
-    for network, (peer, goal) in _NETWORK_GOALS.items():
+    for network, (name, goal) in _NETWORK_GOALS.items():
         packed = timed.get((network, "packed"))
         for (_, candidate), row in timed.items():
-            if packed and candidate in names and candidate.removesuffix(NO_AMX) == peer:
+            if packed and candidate in names and candidate.removesuffix(NO_AMX) == name:
                 text = f"{network} / {candidate} {row['network']}, {row['threads']} thread(s)"
                 ratio = packed["ms"] / row["ms"]
                 row.update(Target(text, ratio, goal, at_least=False).columns())
+    bf16 = timed.get(("bi-real-18", PACKED_BF16))
+    peer = timed.get(("bi-real-18", "openvino_binary"))
+    if bf16 and peer:
+        text = f"bi-real-18, bf16 / openvino_binary bi-real-18, {bf16['threads']} thread(s)"
+        bf16.update(Target(text, bf16["ms"] / peer["ms"], 0.85, at_least=False).columns())
 
 
 def _own(rows: Sequence[Row]) -> Iterator[Target]:

@@ -131,8 +131,8 @@ def scores_table(scores: Mapping[str, float]) -> Table:
     if "bf16_loss" in scores:
         rows["bf16"] = "packed, real layers in bf16"
         table.caption = f"{table.caption} bf16 loses {scores['bf16_loss']:.2f} points of top-1."
-    for name, title in rows.items():
-        table.add_row(title, *(f"{scores[f'{name}_{top}']:.2f}" for top in ("top1", "top5")))
+    for name, heading in rows.items():
+        table.add_row(heading, *(f"{scores[f'{name}_{top}']:.2f}" for top in ("top1", "top5")))
     return table
 
 

@@ -12,7 +12,7 @@ from flows.stage import Stage, StageRun, main, perform
 
 
 @flow(name="benchmark", flow_run_name="benchmark@{experts}", log_prints=True)
-def benchmark(experts: int) -> State[Any] | None:
+def benchmark(experts: int, force: bool = False) -> State[Any] | None:
     def body(run: StageRun) -> dict[str, Any]:
         from ebcore.measure.benchmark import benchmark_stage
 
@@ -29,7 +29,8 @@ def benchmark(experts: int) -> State[Any] | None:
                 str(metrics_file("benchmark", experts)),
                 str(curve_file("benchmark", experts)),
             ),
-        )
+        ),
+        force,
     )
 
 

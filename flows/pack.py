@@ -15,7 +15,7 @@ from flows.stage import Stage, StageRun, main, perform
 
 
 @flow(name="pack", flow_run_name="pack@{experts}", log_prints=True)
-def pack(experts: int) -> State[Any] | None:
+def pack(experts: int, force: bool = False) -> State[Any] | None:
     return perform(
         Stage(
             "pack",
@@ -24,7 +24,8 @@ def pack(experts: int) -> State[Any] | None:
             experts=experts,
             parameters=("model",),
             artifacts=(str(metrics_file("pack", experts)),),
-        )
+        ),
+        force,
     )
 
 

@@ -22,7 +22,7 @@ from ebcore.errors import InputError
 from ebcore.files import atomic_write
 from ebcore.measure.cases import Network, Work, layers_of
 from ebcore.measure.machine import available_cores, machine
-from ebcore.measure.peers import PACKED, candidates, peer
+from ebcore.measure.peers import PACKED, PACKED_BF16, candidates, peer
 from ebcore.measure.peers.contest import Contest, Entry, Measured
 from ebcore.measure.rows import COLUMNS, LAYER, NETWORK, write_rows
 from ebcore.packed import PackedModel, isa, load
@@ -77,7 +77,8 @@ def benchmark(
         network = with_onnx(network, everyone, contest, Path(folder))
         groups = [Group("network", NETWORK, [(name, network) for name in everyone])]
         for case, layers in layers_of(model, batch_size).items():
-            beside = everyone[1:] if layer_names is None else layer_names
+            beside = [name for name in everyone[1:] if peer(name).layers]
+            beside = beside if layer_names is None else list(layer_names)
             entries = [(name, case) for name in (PACKED, *beside)]
             groups.append(Group(case.name, LAYER, entries, " ".join(layers)))
         return list(measure(groups, contest, repeats=repeats, min_seconds=min_seconds))
@@ -160,7 +161,7 @@ def _row(group: Group, entry: Entry, measured: Measured, contest: Contest) -> di
         first = measured.times.get(group.entries[0])
         row["speedup"] = timing.median / first.median if first and name != PACKED else None
         floor = floor_seconds(work, arithmetic, measured.limits, contest.threads)
-        if floor is not None:
+        if floor is not None and name != PACKED_BF16:  # the limits are those of fp32
             row |= {"floor_ms": 1e3 * floor, "share": floor / timing.median}
     return row
 

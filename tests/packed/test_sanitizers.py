@@ -22,12 +22,15 @@ CASES, ROUNDS = "1500", 10
 
 @pytest.fixture(scope="module")
 def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build("check_kernels.cpp", tmp_path_factory.mktemp("sanitized"), SANITIZE)
+    """A folder where the kernels are compiled once."""
+    return tmp_path_factory.mktemp("sanitized")
 
 
 @pytest.mark.parametrize("isa", available())
-def test_binary_convolutions_of_random_shapes(isa: str, sanitized: Path) -> None:
-    run = subprocess.run([sanitized, isa, CASES], capture_output=True, text=True)
+@pytest.mark.parametrize("check", ["check_kernels", "check_real"])
+def test_convolutions_of_random_shapes(check: str, isa: str, sanitized: Path) -> None:
+    program = build(f"{check}.cpp", sanitized, SANITIZE)
+    run = subprocess.run([program, isa, CASES], capture_output=True, text=True)
     assert (run.returncode, run.stdout) == (0, f"{CASES} cases agree\n"), run.stderr
 
 

@@ -7,15 +7,16 @@ from ebcore.measure.peers.onednn import OneDnn
 from ebcore.measure.peers.openvino_binary import OpenVinoBinary
 from ebcore.measure.peers.openvino_real import OpenVino, OpenVinoInt8
 from ebcore.measure.peers.ort import OnnxRuntime, OnnxRuntimeInt8
-from ebcore.measure.peers.packed import Packed
+from ebcore.measure.peers.packed import Packed, PackedBf16
 from ebcore.measure.peers.peer import LAYERS_ONLY, Peer, Unsupported
 from ebcore.measure.peers.torch_compiled import TorchCompiled
 from ebcore.measure.peers.torch_eager import TorchEager
 from ebcore.measure.peers.torch_int8 import TorchInt8
 
-PACKED = "packed"
+PACKED, PACKED_BF16 = "packed", "packed_bf16"
 PEERS: dict[str, Peer] = {
     PACKED: Packed(),
+    PACKED_BF16: PackedBf16(),
     "torch_fp32": TorchEager(),
     "torch_compile_fp32": TorchCompiled(),
     "onednn_fp32": OneDnn(),
@@ -34,6 +35,7 @@ __all__ = [
     "LAYERS_ONLY",
     "NO_AMX",
     "PACKED",
+    "PACKED_BF16",
     "PEERS",
     "Packed",
     "Peer",

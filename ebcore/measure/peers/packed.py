@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from ebcore.measure.cases import Case, Convolution, Network
-from ebcore.measure.peers.peer import Peer
+from ebcore.measure.peers.peer import Peer, Unsupported
 from ebcore.measure.timing import Call, SelfTimed
 
 
 class Packed(Peer):
     title = "packed"
     arithmetic = "binary"
+    bf16: ClassVar[bool] = False
 
     def version(self) -> str:
         import ebcore
@@ -27,12 +30,17 @@ class Packed(Peer):
     def _network(self, case: Network, threads: int) -> Call:
         """Input and output are bound beforehand, as with ONNX Runtime and OpenVINO."""
         from ebcore.packed import load, pack
-        from ebcore.packed.native import NativeModel
+        from ebcore.packed.native import NativeError, NativeModel
 
         _, channels, height, width = case.input_shape
         image = channels, height, width
         packed = load(case.packed) if case.packed else pack(case.binary(), image)
         native = NativeModel(packed.graph, packed.isa)
+        if self.bf16:
+            try:
+                native.use_bf16()
+            except NativeError as error:
+                raise Unsupported(str(error)) from None
         batch, x = case.batch_size, case.input()
         out = np.empty((batch, *native.shape(len(packed.graph.nodes))), np.float32)
         addresses = x.ctypes.data, out.ctypes.data
@@ -69,3 +77,11 @@ class Packed(Peer):
         from ebcore.packed.native import limits
 
         return limits(isa())
+
+
+class PackedBf16(Packed):
+    """Real-valued layers in bf16, an option that costs accuracy; the binary ones are the same."""
+
+    title = "packed, bf16"
+    layers = False
+    bf16 = True

@@ -28,6 +28,7 @@ class Peer(ABC):
         amx: whether `ONEDNN_MAX_CPU_ISA` decides what it uses, so that it runs twice on a CPU with
             AMX.
         quick: no long preparation.
+        layers: runs single layers in a way of its own.
         reads_onnx: runs a network from the ONNX files of its case.
     """
 
@@ -36,6 +37,7 @@ class Peer(ABC):
     packages: ClassVar[tuple[str, ...]] = ("torch",)
     amx: ClassVar[bool] = False
     quick: ClassVar[bool] = True
+    layers: ClassVar[bool] = True
     reads_onnx: ClassVar[bool] = False
 
     def unavailable(self) -> str:

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <exception>
+#include <system_error>
 #include <thread>
 
 #include "graph.h"
@@ -297,7 +298,11 @@ void for_samples(int64_t batch, int threads, Body body) {
     }
   };
   std::vector<std::thread> others;
-  for (int64_t t = 1; t < std::min<int64_t>(threads, batch); ++t) others.emplace_back(work);
+  try {
+    for (int64_t t = 1; t < std::min<int64_t>(threads, batch); ++t) others.emplace_back(work);
+  } catch (const std::system_error&) {
+    // The system gives no more threads: those there are do the work.
+  }
   work();
   for (std::thread& t : others) t.join();
   if (failure) std::rethrow_exception(failure);

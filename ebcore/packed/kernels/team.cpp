@@ -6,6 +6,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -117,8 +118,12 @@ void Team::parallel(int threads, int count, const Body& body) {
   if (!state_) state_ = std::make_unique<State>();
   State& s = *state_;
   while (int(s.threads.size()) + 1 < threads) {
-    s.threads.emplace_back(
-        [&s, seen = s.turn(), thread = int(s.threads.size()) + 1] { s.work(seen, thread); });
+    try {
+      s.threads.emplace_back(
+          [&s, seen = s.turn(), thread = int(s.threads.size()) + 1] { s.work(seen, thread); });
+    } catch (const std::system_error&) {
+      threads = int(s.threads.size()) + 1;  // the system gives no more
+    }
   }
   s.body = &body, s.count = count, s.done = 0;
   const int parts = std::min(count, kPartsPerThread * threads);
