@@ -18,7 +18,7 @@ from ebcore.errors import exit_on_input_error
 from ebcore.measure.benchmark import Group, contest_of, measure
 from ebcore.measure.cases import Convolution
 from ebcore.measure.machine import available_cores, machine
-from ebcore.measure.peers import candidates
+from ebcore.measure.peers import candidates, peer
 from ebcore.measure.rows import COLUMNS, LAYER, write_rows
 from ebcore.tables import benchmark_tables, show
 
@@ -44,7 +44,7 @@ def rows_of(
     """Every candidate on these layers."""
     names = candidates(machine()["isa"])
     with contest_of(names, threads) as contest:
-        present = [name for name in names if name not in contest.absent]
+        present = [name for name in names if name not in contest.absent and peer(name).layers]
         for name, reason in contest.absent.items():
             print(f"{name} is left out: {reason}")
         rows = []

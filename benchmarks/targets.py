@@ -110,9 +110,16 @@ def _kernels(rows: Sequence[Row]) -> Iterator[Target]:
         yield from _own(rows)
         return
     for row in rows:
-        if row["packed_isa"] != "avx512" or row["threads"] != "1":
+        if row["threads"] != "1":
             continue
-        if row["layer"] == "resnet18 body":
+        if row["packed_isa"] == "avx2" and re.search("-(256|512) 3x3.* g1 ", row["layer"]):
+            yield Target(f"{row['layer']}, AVX2 over oneDNN fp32", float(row["onednn_speedup"]), 8)
+        if row["packed_isa"] != "avx512":
+            continue
+        if row["pointwise_share"]:
+            text = f"{row['layer']}, kernel, of the limit of 1x1 layers"
+            yield Target(text, float(row["pointwise_share"]), 0.8)
+        elif row["layer"] == "resnet18 body":
             yield Target("ResNet-18's body, fused, of the limit", float(row["fused_share"]), 0.85)
         elif found := re.match(r"(\d+)-\d+ 3x3/\d+ g(\d+) ", row["layer"]):
             inputs, groups = int(found[1]), int(found[2])
