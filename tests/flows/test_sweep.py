@@ -33,6 +33,7 @@ SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
         (StateType.COMPLETED, HOUR, GONE, None),
         (StateType.SCHEDULED, HOUR, GONE, None),  # a Retry that waits for its turn
     ],
+    ids=lambda value: "here" if value == this_process() else None,  # the same for every worker
 )
 def test_a_run_ends_with_its_process(
     state: StateType, age: timedelta, process: str | None, end: StateType | None
