@@ -69,15 +69,20 @@ def test_targets_are_read_back_from_the_files(tmp_path: Path) -> None:
     write_rows(tmp_path / "layers.csv", (*COLUMNS, *TARGET_COLUMNS), rows)
     with open(tmp_path / "kernels.csv", "w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["layer", "packed_isa", "threads", "kernel_share", "fused_share"])
-        writer.writerow(["64-64 3x3/1 g1 56x56", "avx512", "1", "0.89", "0.8"])
-        writer.writerow(["64-64 3x3/1 g1 56x56", "avx2", "1", "0.1", "0.1"])
-        writer.writerow(["128-128 3x3/1 g4 56x56", "avx512", "1", "0.81", "0.8"])
-        writer.writerow(["resnet18 body", "avx512", "1", "", "0.86"])
+        columns = ["kernel_share", "fused_share", "pointwise_share", "onednn_speedup"]
+        writer.writerow(["layer", "packed_isa", "threads", *columns])
+        writer.writerow(["64-64 3x3/1 g1 56x56", "avx512", "1", "0.89", "0.8", "", ""])
+        writer.writerow(["64-64 3x3/1 g1 56x56", "avx2", "1", "0.1", "0.1", "", "5"])
+        writer.writerow(["512-512 3x3/1 g1 7x7", "avx2", "1", "1.1", "1.0", "", "7.5"])
+        writer.writerow(["128-128 3x3/1 g4 56x56", "avx512", "1", "0.81", "0.8", "", ""])
+        writer.writerow(["64-64 1x1/1 g1 56x56", "avx512", "1", "0.4", "0.3", "0.83", ""])
+        writer.writerow(["resnet18 body", "avx512", "1", "", "0.86", "", ""])
     found = [(name, t.ratio, t.limit, t.holds) for name, t in targets(tmp_path)]
     assert found == [
         ("kernels", 0.89, 0.9, False),
+        ("kernels", 7.5, 8, False),
         ("kernels", 0.81, 0.8, True),
+        ("kernels", 0.83, 0.8, True),
         ("kernels", 0.86, 0.85, True),
         ("layers", 1.2, 1.3, False),
     ]

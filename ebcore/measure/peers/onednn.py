@@ -27,12 +27,11 @@ class OneDnn(Peer):
         import torch
 
         torch.set_num_threads(threads)
-        torch.set_grad_enabled(False)
         conv, ops = case.real(), torch.ops.mkldnn
         padding, stride, dilation = [case.padding] * 2, [case.stride] * 2, [1, 1]
         x = torch.from_numpy(case.input()).to(memory_format=torch.channels_last)
         weight = ops._reorder_convolution_weight(
-            conv.weight, padding, stride, dilation, case.groups, list(case.input_shape)
+            conv.weight.detach(), padding, stride, dilation, case.groups, list(case.input_shape)
         )
         rest: Any = (padding, stride, dilation, case.groups, "none", [], "")
         return lambda: ops._convolution_pointwise(x, weight, None, *rest)

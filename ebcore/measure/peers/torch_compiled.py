@@ -28,7 +28,6 @@ class TorchCompiled(Peer):
         import torch._inductor.config as inductor
 
         torch.set_num_threads(threads)
-        torch.set_grad_enabled(False)
         inductor.freezing = True
         x, module = torch.from_numpy(case.input()), torch.compile(case.real())
         module(x)

@@ -15,6 +15,5 @@ class TorchEager(Peer):
         import torch
 
         torch.set_num_threads(threads)
-        torch.set_grad_enabled(False)
         x, module = torch.from_numpy(case.input()), case.real()
         return lambda: module(x)

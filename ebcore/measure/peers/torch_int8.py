@@ -18,7 +18,6 @@ class TorchInt8(Peer):
         from ebcore.measure.int8 import NoInt8, quantize_network, quantized_conv
 
         torch.set_num_threads(threads)
-        torch.set_grad_enabled(False)
         x = torch.from_numpy(case.input())
         try:
             if isinstance(case, Convolution):

@@ -83,8 +83,11 @@ def main() -> None:
     leave_with_parent(settings["parent"])
     if settings["cores"]:
         os.sched_setaffinity(0, settings["cores"])
-    import ebcore.packed  # noqa: F401  (and torch with it)
+    import torch
 
+    import ebcore.packed  # noqa: F401  (slow to import, so once for all)
+
+    torch.set_grad_enabled(False)
     nursery = os.getpid()
     fds = [(requests, replies) for _, _, requests, replies in settings["candidates"]]
     for (name, variables, *_), mine in zip(settings["candidates"], fds, strict=True):

@@ -114,6 +114,7 @@ def test_networks_of_onnx_files_compute_the_real_network(tmp_path: Path) -> None
 
 
 def test_a_network_that_has_no_onnx_file_says_why(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
     case = write_network(Network({"spec": "1111-1-1:1:1:1", "stem": "none"}, 8, 8), tmp_path)
     with pytest.raises(Unsupported, match=r"no ONNX file: .*stem 'none'"):
         network_file(case, "fp32")
