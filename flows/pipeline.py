@@ -22,7 +22,7 @@ from flows.dvc_process import ERROR, DvcProcesses
 from flows.gpus import default_slots, share, visible_gpus
 from flows.graph import Node, read_graph, startable
 from flows.repro import check_folder
-from flows.stage import main, watched
+from flows.stage import count_as_done, main, watched
 
 _MOST = 64  # stages at once; each is several processes
 _THREADS: TaskRunner[PrefectFuture[Any]] = cast(Any, ThreadPoolTaskRunner(_MOST))
@@ -52,6 +52,7 @@ def _run(parallel: int | None) -> State[None] | None:
         processes.stop()  # of an interrupted run
     failed = [label for label, state in ends.items() if state.is_failed()]
     if not failed:
+        count_as_done("pipeline")
         return None
     waiting = [label for label, state in ends.items() if not state.is_final()]
     reasons = " ".join(dict.fromkeys(ends[label].message or "" for label in failed))

@@ -69,19 +69,22 @@ def reproduce(pipeline: str) -> int:
         tempfile.NamedTemporaryFile("r", encoding="utf-8") as error,
     ):
         print(f"Stages and their logs: {url.removesuffix('/api')}/runs", flush=True)
-        code = _run_dvc(pipeline, url, error.name)
+        code = _run_dvc(pipeline, error.name)
         reason = error.read()
     if code and reason:
         print(reason, file=sys.stderr)
     return 1 if code else 0
 
 
-def _run_dvc(pipeline: str, url: str, error_file: str) -> int:
-    """Runs `dvc repro`; returns its exit code when its stages have left, too."""
+def _run_dvc(pipeline: str, error_file: str) -> int:
+    """Runs `dvc repro`; returns its exit code when its stages have left, too.
+
+    Each stage looks for the server itself, and goes on without one that has stopped.
+    """
     parent = os.getpid()
     process = psutil.Popen(
         [*_DVC, "repro", pipeline],
-        env={**dvc_environment(), "PREFECT_API_URL": url, ERROR_FILE: error_file},
+        env={**dvc_environment(), ERROR_FILE: error_file},
         preexec_fn=lambda: leave_with_parent(parent),
     )
     stages: list[psutil.Process] = []

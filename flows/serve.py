@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 import sys
@@ -23,15 +24,14 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from ebcore.errors import InputError, exit_on_input_error
 from ebcore.growth.files import GROWTH
-from ebcore.params import load_params
-from flows.gpus import default_slots, visible_gpus
 from flows.graph import PIPELINE
 from flows.pipeline import pipeline
-from flows.server import HOST, prefect_server, refuses, running_server
+from flows.server import HOST, answers, prefect_server, refuses, running_server
 from flows.sweep import sweep
 
 DEPLOYMENT = "local"
 _SWEEP_SECONDS = 15.0
+_ANSWER_SECONDS = 30.0  # a busy server takes its time
 _SERVER_SECONDS = 2.0  # Prefect's runner gives up when its server is away for half a minute
 _MODULE = re.compile(r"\bpython -m (\S+)")
 
@@ -40,22 +40,26 @@ def main() -> int:
     """Serves until stopped; returns 0."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with exit_on_input_error(), ExitStack() as stack:
-        params = load_params()
         flows = [*stage_flows(PIPELINE, str(GROWTH / "dvc.yaml")), pipeline]
         url = running_server() or stack.enter_context(prefect_server())
-        if refuses(url):
+        if not answers(f"{url}/health", _ANSWER_SECONDS):
             raise InputError(
                 url, "no Prefect server answers", "Start it, or unset PREFECT_API_URL."
             )
         stack.enter_context(temporary_settings({PREFECT_API_URL: url}))
         names = [flow.name for flow in flows]
         _sweep(names)
-        for keep in ((_keep_sweeping, names), (_keep_server, url, stack)):
+        leaving = threading.Event()
+        stack.callback(leaving.set)  # before the server goes
+        keeps: list[tuple[Any, ...]] = [(_keep_sweeping, leaving, names)]
+        if "PREFECT_API_URL" not in os.environ:  # that one is not ours to start
+            keeps.append((_keep_server, leaving, url, stack))
+        for keep in keeps:
             here = copy_context()  # has the server's address
             threading.Thread(target=here.run, args=keep, daemon=True).start()
         page = url.removesuffix("/api")
         print(f"Serving {len(names)} deployments at {page}/deployments; Ctrl-C stops.", flush=True)
-        asyncio.run(_serve(flows, default_slots(visible_gpus(), params.workers)))
+        asyncio.run(_serve(flows))
     return 0
 
 
@@ -67,9 +71,12 @@ def stage_flows(*pipelines: str) -> list[Flow[..., Any]]:
     return [getattr(import_module(name), name.rpartition(".")[2]) for name in modules]
 
 
-async def _serve(flows: list[Flow[..., Any]], limit: int) -> None:
-    """Until a signal, which cancels what runs; Prefect's own `serve` leaves its state Running."""
-    runner = Runner(pause_on_shutdown=False, limit=limit)
+async def _serve(flows: list[Flow[..., Any]]) -> None:
+    """Until a signal, which cancels what runs; Prefect's own `serve` leaves its state Running.
+
+    One run at a time: only the pipeline's flow shares out GPUs and keeps timings undisturbed.
+    """
+    runner = Runner(pause_on_shutdown=False, limit=1)
     for flow in flows:
         await runner.aadd_deployment(await _deployment(flow))
     served = asyncio.create_task(runner.start())
@@ -97,19 +104,18 @@ def _sweep(flows: Iterable[str]) -> None:
             print(f"{run.name}: its process is gone, Retry is there", flush=True)
 
 
-def _keep_sweeping(flows: list[str]) -> None:
-    pause = threading.Event()
-    while not pause.wait(_SWEEP_SECONDS):
+def _keep_sweeping(leaving: threading.Event, flows: list[str]) -> None:
+    while not leaving.wait(_SWEEP_SECONDS):
         try:
             _sweep(flows)
         except Exception as error:  # a server that is slow or gone for a while
             print(f"warning: Prefect: {type(error).__name__}: {error}", file=sys.stderr)
 
 
-def _keep_server(url: str, servers: ExitStack) -> None:
+def _keep_server(leaving: threading.Event, url: str, servers: ExitStack) -> None:
     """Starts the server again, at the same address, when the `make ui` that had it has stopped."""
-    address, pause = urlsplit(url), threading.Event()
-    while address.hostname == HOST and not pause.wait(_SERVER_SECONDS):
+    address = urlsplit(url)
+    while address.hostname == HOST and not leaving.wait(_SERVER_SECONDS):
         if not refuses(url):
             continue
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -48,8 +49,9 @@ def answers(url: str, seconds: float = 2.0) -> bool:
 def refuses(url: str) -> bool:
     """Whether nothing listens at `url`; a server that is merely busy does, and counts as there."""
     address = urlsplit(url)
+    port = address.port or {"https": 443}.get(address.scheme, 80)
     try:
-        with socket.create_connection((address.hostname, address.port), timeout=5):
+        with socket.create_connection((address.hostname, port), timeout=5):
             return False
     except TimeoutError:
         return False
@@ -63,8 +65,10 @@ def running_server() -> str | None:
     `PREFECT_API_URL` if the user has set it, else the server that `make ui`, `make serve` or
     `make repro` noted in `PREFECT_HOME`, while its process runs.
     """
-    if url := os.environ.get("PREFECT_API_URL"):
-        return url
+    return os.environ.get("PREFECT_API_URL") or _noted_server()
+
+
+def _noted_server() -> str | None:
     note = _read_note()
     url = note.get("url")
     if url is None or is_gone(note.get("process", "")) or refuses(url):
@@ -113,11 +117,33 @@ def wait_until_answers(process: subprocess.Popen[bytes], url: str, log: Path) ->
             stop_process(process)
             raise InputError(url, f"no answer in {_START_SECONDS} s", f"See {log}.")
         time.sleep(0.1)
+    if process.poll() is not None:  # what answers is somebody else's
+        raise InputError(url, f"the server ended with code {process.returncode}", f"See {log}.")
 
 
 @contextmanager
 def prefect_server(port: int = 4200) -> Iterator[str]:
-    """Runs a Prefect server for the length of the block; yields its API address."""
+    """Runs a Prefect server for the length of the block; yields its API address.
+
+    Or yields the server that another process of this checkout has started in the same moment.
+    """
+    with ExitStack() as server:
+        with _one_at_a_time():
+            url = _noted_server() or server.enter_context(_new_server(port))
+        yield url
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Two servers would share a database."""
+    _home().mkdir(parents=True, exist_ok=True)
+    with open(_home() / "server.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _new_server(port: int) -> Iterator[str]:
     port = free_port(port)
     url, log = f"http://{HOST}:{port}/api", _home() / "server.log"
     process = start_process(

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from inspect import Parameter, signature
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Any, NoReturn
 
 from prefect import Flow, get_client, get_run_logger
 from prefect.context import FlowRunContext
-from prefect.exceptions import ObjectNotFound, TerminationSignal
+from prefect.exceptions import ObjectNotFound, ParameterTypeError, TerminationSignal
 from prefect.flow_engine import run_flow
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Failed, Pending, State
@@ -165,7 +166,11 @@ def _command_line(flow: Flow[..., Any]) -> dict[str, Any]:
         words = [name.upper() if name in needed else f"[{name.upper()}]" for name in known]
         usage = " ".join([f"python -m flows.{flow.name}", *words])
         _leave(f"{ERROR}flows.{flow.name}: got {given}. Use: {usage}", EXIT_CODE)
-    return flow.validate_parameters(dict(zip(known, given, strict=False)))
+    try:
+        return flow.validate_parameters(dict(zip(known, given, strict=False)))
+    except ParameterTypeError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        _leave(f"{ERROR}flows.{flow.name}: got {given}. {reason}", EXIT_CODE)
 
 
 def _needed(flow: Flow[..., Any]) -> list[str]:
@@ -187,7 +192,8 @@ def _flow_run(flow: Flow[..., Any], parameters: dict[str, Any]) -> Any:
             run = client.create_flow_run_from_deployment(
                 deployment.id, parameters=parameters, state=Pending()
             )
-            note_process(client, run.id)
+            with suppress(Exception):  # a busy server; flows.watch notes it again
+                note_process(client, run.id)
         return run_flow(flow, flow_run=run, parameters=parameters, return_type="state")
 
 
@@ -207,7 +213,7 @@ def _work(stage: Stage) -> None:
 
         metrics = stage.body(StageRun(params, log, on_record))
         tracker.finish(metrics or {})
-    _done.append(stage.address)
+    count_as_done(stage.address)
 
 
 def _ask_dvc(address: str, force: bool) -> State[None] | None:
@@ -218,7 +224,15 @@ def _ask_dvc(address: str, force: bool) -> State[None] | None:
     )
     # a Retry goes on where the forced run was interrupted
     outcome = DvcProcesses().reproduce(address, print, force=force, anew=force and not retried)
-    return Failed(message=outcome.reason) if outcome.reason else None
+    if outcome.reason:
+        return Failed(message=outcome.reason)
+    count_as_done(address)
+    return None
+
+
+def count_as_done(address: str) -> None:
+    """From now on a server that cannot be told of it does not make this process fail."""
+    _done.append(address)
 
 
 def _leave(message: str, code: int) -> NoReturn:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
@@ -33,10 +34,15 @@ _PAGE = 200  # runs in one answer, the server's limit
 
 
 def sweep(client: SyncPrefectClient, flows: Iterable[str]) -> list[FlowRun]:
-    """Ends the unfinished runs of these flows whose process is gone; returns them."""
+    """Ends the unfinished runs of these flows whose process is gone; returns them.
+
+    On another host's server, runs that no process has begun with are left alone: they may be
+    somebody else's.
+    """
     ended = []
+    local = urlsplit(str(client.api_url)).hostname in ("127.0.0.1", "localhost", "::1")
     for run in _unfinished(client, list(flows)):
-        if end_of(run) is None:
+        if end_of(run) is None or not (local or run.infrastructure_pid):
             continue
         run = client.read_flow_run(run.id)  # the last thing that its process did may be newer
         if state := end_of(run):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from ebcore.errors import exit_on_input_error
+from ebcore.errors import InputError, exit_on_input_error
 from ebcore.workspace import main_checkout
 from flows.environment import tracking_uri
 from flows.server import (
@@ -50,7 +50,11 @@ def main() -> int:
             while True:
                 time.sleep(2)
                 if refuses(prefect):  # it was a `make repro`'s, now over
-                    prefect = servers.enter_context(prefect_server())
+                    try:
+                        prefect = servers.enter_context(prefect_server())
+                    except InputError as error:
+                        print(f"warning: {error}", file=sys.stderr)
+                        continue
                     print(f"Prefect: {prefect.removesuffix('/api')}/runs", flush=True)
         except KeyboardInterrupt:
             print("\nStopping.")

@@ -114,9 +114,10 @@ class Contest:
         limits: dict[str, float] = {}
 
         def take_limits() -> float:
-            (found,) = self._contestants[PACKED].ask("limits")
-            for kind, rate in found.items():
-                limits[kind] = max(rate, limits.get(kind, 0))
+            with contextlib.suppress(Unsupported):  # its process has ended, and its rows say so
+                (found,) = self._contestants[PACKED].ask("limits")
+                for kind, rate in found.items():
+                    limits[kind] = max(rate, limits.get(kind, 0))
             return 0.0
 
         def take_sample(name: str, case: Case) -> float:
