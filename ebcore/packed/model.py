@@ -47,7 +47,8 @@ class PackedModel:
         origin: what errors name: the file, or the model's name.
         real: "fp32", or "bf16": inputs and weights of the real convolutions rounded to bf16, sums
             in fp32. Needs a CPU with AVX512_BF16 and pays where it has AMX; `ebcore evaluate
-            --real bf16` tells what it costs in accuracy.
+            --real bf16` tells what it costs in accuracy. An infinite activation may make NaN of
+            its neighbours.
 
     Attributes:
         threads: CPU threads that share a batch's images, or each image of a smaller batch.

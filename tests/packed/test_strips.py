@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from ebcore.errors import InputError
 from ebcore.models.stems import BasicStem, EfficientStem
-from ebcore.packed import pack
+from ebcore.packed import PackedModel, pack
+from ebcore.packed.graph import Graph, Node
+from ebcore.packed.ops import NONE
 
 pytestmark = pytest.mark.usefixtures("forced_isa")
 
@@ -70,3 +73,45 @@ def test_nan_in_any_row_of_the_input_is_refused() -> None:
             with pytest.raises(InputError, match="input holds NaN"):
                 packed(x)
     assert packed(torch.zeros(1, 3, 40, 300)).shape == (1, 16, 10, 75)
+
+
+def test_a_reader_that_goes_on_while_another_is_in_its_border() -> None:
+    """The rows of the input that the second branch has passed are needed again by the first."""
+    graph = Graph((3, 40, 224))
+    weights = [torch.randn(32, 3, 9, 9), torch.randn(32, 32, 1, 1), torch.randn(32, 3, 1, 1)]
+    for i, (source, padding) in enumerate([(0, 0), (1, 4), (0, 0)]):
+        kernel = weights[i].shape[-1]
+        attrs = {"kernel": kernel, "stride": 1, "padding": padding, "groups": 1, "act": NONE}
+        graph.tensors[f"{i}"] = weights[i].numpy()
+        graph.nodes.append(Node("conv", f"{i}", [source], attrs, {"weight": f"{i}"}))
+    graph.nodes.append(Node("add", "sum", [2, 3], {}, {}))
+    x = torch.randn(1, 3, 40, 224)
+    long = F.conv2d(F.conv2d(x, weights[0]), weights[1], padding=4)
+    expected = long + F.conv2d(x, weights[2])
+    for threads in (1, 3):
+        packed = PackedModel(graph)
+        packed.threads = threads
+        torch.testing.assert_close(packed(x), expected, rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("row", [1, 7])
+def test_nan_in_a_row_that_no_window_reads(row: int, threads: int) -> None:
+    packed = pack(nn.Conv2d(3, 4, 1, 2), (3, 8, 8))
+    packed.threads = threads
+    x = torch.zeros(1, 3, 8, 8)
+    x[0, 0, row, 0] = torch.nan
+    with pytest.raises(InputError, match="input holds NaN"):
+        packed(x)
+
+
+def test_relu_keeps_nan() -> None:
+    """Infinities are no error, and what they make is not hidden: inf - inf."""
+    conv = nn.Conv2d(2, 20, 1, bias=False)
+    nn.init.constant_(conv.weight, 1.0)
+    packed = pack(nn.Sequential(conv, nn.ReLU()), (2, 1, 16))
+    x = torch.zeros(1, 2, 1, 16)
+    x[0, 0, 0, 3], x[0, 1, 0, 3] = torch.inf, -torch.inf
+    out = packed(x)
+    assert out[..., 3].isnan().all()
+    assert (out[..., :3] == 0).all() and (out[..., 4:] == 0).all()

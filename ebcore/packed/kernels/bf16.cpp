@@ -83,7 +83,7 @@ inline __attribute__((always_inline)) void finish(const Bf16ConvArgs& a, int ind
                                                   float* out) {
   __m512 y = _mm512_add_ps(sum, _mm512_loadu_ps(a.bias + index * kLanes));
   if (a.act == 1) {
-    y = _mm512_max_ps(y, _mm512_setzero_ps());
+    y = _mm512_max_ps(_mm512_setzero_ps(), y);  // NaN stays
   } else if (a.act == 2) {
     const __mmask16 below = _mm512_cmp_ps_mask(y, _mm512_setzero_ps(), _CMP_LT_OQ);
     y = _mm512_mask_mul_ps(y, below, y, _mm512_loadu_ps(a.slope + index * kLanes));

@@ -11,7 +11,7 @@
 namespace ebcore {
 
 constexpr int kChunk = 32;      // values of one run that one step takes: a row of an AMX tile
-constexpr int kBf16Slack = 64;  // values that may be read past the input, and must be finite
+constexpr int kBf16Slack = 64;  // values that may be read past the input: zeros
 
 struct Bf16Weights {
   int runs = 0, run = 0;      // a patch's runs, and the values of each

@@ -4,7 +4,6 @@
 #include <chrono>
 #include <cmath>
 #include <exception>
-#include <system_error>
 #include <thread>
 
 #include "graph.h"
@@ -276,7 +275,11 @@ struct Lease {
   }
   ~Lease() {
     const std::lock_guard<std::mutex> hold(model.lock);
-    model.idle.push_back(std::move(work));
+    try {
+      model.idle.push_back(std::move(work));
+    } catch (const std::bad_alloc&) {
+      // The next run makes one.
+    }
   }
   Model& model;
   std::unique_ptr<Workspace> work;
@@ -300,7 +303,7 @@ void for_samples(int64_t batch, int threads, Body body) {
   std::vector<std::thread> others;
   try {
     for (int64_t t = 1; t < std::min<int64_t>(threads, batch); ++t) others.emplace_back(work);
-  } catch (const std::system_error&) {
+  } catch (const std::exception&) {
     // The system gives no more threads: those there are do the work.
   }
   work();
@@ -313,7 +316,7 @@ void for_samples(int64_t batch, int threads, Body body) {
 void run(Model& model, const float* x, int64_t batch, float* out, int threads,
          const EbTrace* traces) {
   const Value &first = model.values.front(), &last = model.values.back();
-  if (!model.planar_input) refuse_nan(x, batch * first.floats());
+  if (!model.reads_all) refuse_nan(x, batch * first.floats());
   const int inside = batch >= threads ? 1 : threads;  // threads that share one image
   for_samples(batch, inside > 1 ? 1 : threads, [&](int64_t i) {
     const Lease lease(model);
@@ -383,7 +386,7 @@ void time_node(Model& model, int index, Part part, const float* x, int threads, 
     return time([&] { run_segment(model, segment, x, work, threads); });
   }
   const Step step{model, node, index, work, threads, nullptr, 0, part == kEndToEnd};
-  if (part != kKernel) return time([&] { step.run(); });
+  if (part != kKernel || node.op != kBinaryConv) return time([&] { step.run(); });
   step.run();
   BinaryConvArgs a = step.binary_args(0);
   step.set_epilogue(a, node.scale.data(), 0);

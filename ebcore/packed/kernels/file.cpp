@@ -8,7 +8,7 @@
 #include "sha256.h"
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "packed files are little endian, and their weights are used where they lie"
+#error "packed files are little endian, and so is this reader"
 #endif
 
 namespace ebcore {

@@ -147,6 +147,10 @@ struct Builder {
     const float* bias = floats(n, 1, {o}, false);
     const float* slope = floats(n, 2, {o}, attr(n, 4, kNone, kPrelu) == kPrelu);
     node.real = real_weights(s, weight, n.inputs[0] == 0 && model.planar_input);
+    const bool to_the_end = (s.out_height - 1) * s.stride - s.padding + s.kernel >= s.height;
+    if (n.inputs[0] == 0 && model.planar_input && s.stride <= s.kernel && to_the_end) {
+      model.reads_all = true;
+    }
     node.scale = lane_order(node.real.blocks, nullptr, 1);
     node.shift = lane_order(node.real.blocks, bias, 0);
     node.slope = lane_order(node.real.blocks, slope, 0);

@@ -1,5 +1,5 @@
 // A checked network, ready to run: values with their places in memory, nodes with their weights in
-// kernel layout. Nothing is allocated after this.
+// kernel layout. A run then allocates only a first workspace, and threads.
 #pragma once
 #include <memory>
 #include <mutex>
@@ -38,7 +38,7 @@ struct Node {
   Op op;
   int inputs[2];
   int attrs[kAttrs];
-  ConvShape shape;  // convolutions
+  ConvShape shape{};  // convolutions
   BinaryWeights binary;
   RealWeights real;
   Bf16Weights bf16;
@@ -86,6 +86,7 @@ struct Model {
   std::vector<Node> nodes;
   std::vector<Segment> segments;
   bool planar_input = false;  // convolutions alone read the input, which stays [C][H][W]
+  bool reads_all = false;  // strips read every row of a planar input, and see its NaN
   int64_t arena = 0, channels = 0;  // sizes a workspace needs
   int64_t prefix = 0, origins = 0, scratch = 0, rounded = 0;
   std::mutex lock;

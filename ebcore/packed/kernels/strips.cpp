@@ -10,7 +10,7 @@
 namespace ebcore {
 namespace {
 
-constexpr int64_t kStripFloats = 1 << 16;    // 128 KiB of windows
+constexpr int64_t kStripFloats = 1 << 16;    // 256 KiB of windows
 constexpr int64_t kStripWeights = 1 << 17;   // 512 KiB: more than that is read once, not per strip
 constexpr int kStripNodes = 16;
 constexpr int64_t kRoundedPart = 256;
@@ -207,7 +207,8 @@ struct Runner {
     const Range need = mine.need[plane];
     int &base = mine.base[plane], &made = mine.made[plane];
     if (empty(need)) return;
-    if (base == INT_MIN || made < need.first || !p.window) {
+    // Backwards: another reader was still in its zero border when this one went on.
+    if (base == INT_MIN || need.first < base || made < need.first || !p.window) {
       base = made = need.first;
     } else if (base != need.first) {
       float* to = mine.scratch.data() + p.offset;
@@ -427,6 +428,7 @@ void plan_segments(Model& m) {
 
 void run_segment(const Model& m, const Segment& s, const float* image, Workspace& work,
                  int threads) {
+  threads = std::min(threads, s.planes.back().height);
   if (int(work.strips.size()) < threads) work.strips.resize(threads);
   for (int t = 0; t < threads; ++t) {
     StripWork& mine = work.strips[t];

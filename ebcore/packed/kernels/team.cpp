@@ -37,19 +37,20 @@ struct Team::State {
   std::vector<std::thread> threads;
   std::mutex lock;
   std::condition_variable wake;
-  // The turn (32 bits), the number of its parts and of its threads (16 each). Every part keeps the last turn in which somebody
-  // took it: a thread that comes late finds them all taken, and nobody has to wait for it.
+  // The turn (40 bits: years of them), the number of its parts and of its threads (12 each). Every
+  // part keeps the last turn in which somebody took it: a thread that comes late finds them all
+  // taken, and nobody has to wait for it.
   std::atomic<uint64_t> state{0};
-  std::atomic<uint32_t> taken[kPartsPerThread * kMaxThreads]{};
+  std::atomic<uint64_t> taken[kPartsPerThread * kMaxThreads]{};
   std::atomic<int> done{0}, asleep{0};
   std::atomic<bool> stop{false};
   const Team::Body* body = nullptr;
   int count = 0;
 
-  uint32_t turn() const { return uint32_t(state.load() >> 32); }
+  uint64_t turn() const { return state.load() >> 24; }
 
   // Returns when the turn is no longer `seen`.
-  void await(uint32_t seen) {
+  void await(uint64_t seen) {
     for (int i = 0; i < kSpins; ++i) {
       if (turn() != seen) return;
       pause();
@@ -62,33 +63,32 @@ struct Team::State {
   // Takes parts of this turn's work until none is left, its own share first: that way a thread meets
   // the rows again that it wrote in the last turn, and they are in its cache.
   void help(uint64_t now, int thread) {
-    const uint32_t mine = uint32_t(now >> 32);
-    const int parts = int(uint32_t(now) >> 16), threads = int(uint16_t(now));
+    const uint64_t mine = now >> 24;
+    const int parts = int(now >> 12 & 0xFFF), threads = int(now & 0xFFF);
     if (thread >= threads) return;
     const int start = int(int64_t(parts) * thread / threads);
     for (int i = 0; i < parts; ++i) {
       const int p = (start + i) % parts;
-      uint32_t before = taken[p].load();
-      const bool free = int32_t(before - mine) < 0;
-      if (!free || !taken[p].compare_exchange_strong(before, mine)) continue;
+      uint64_t before = taken[p].load();
+      if (before >= mine || !taken[p].compare_exchange_strong(before, mine)) continue;
       (*body)(part(count, parts, p), thread);
       ++done;
     }
   }
 
-  void work(uint32_t seen, int thread) {
+  void work(uint64_t seen, int thread) {
     for (;;) {
       await(seen);
       if (stop.load()) return;
       const uint64_t now = state.load();
-      seen = uint32_t(now >> 32);
+      seen = now >> 24;
       help(now, thread);
     }
   }
 
   uint64_t next_turn(int parts, int threads_now) {
     const uint64_t next =
-        uint64_t(turn() + 1) << 32 | uint64_t(parts) << 16 | uint64_t(threads_now);
+        (turn() + 1) << 24 | uint64_t(parts) << 12 | uint64_t(threads_now);
     state.store(next);
     if (asleep.exchange(0) > 0) {
       const std::lock_guard<std::mutex> hold(lock);

@@ -20,7 +20,8 @@ FN vf larger(vf a, vf b) {
   const __m256 nan = _mm256_cmp_ps((__m256)a, (__m256)a, _CMP_UNORD_Q);
   return (vf)_mm256_blendv_ps(_mm256_max_ps((__m256)a, (__m256)b), (__m256)a, nan);
 }
-FN vf max0(vf a) { return (vf)_mm256_max_ps((__m256)a, _mm256_setzero_ps()); }
+// The second operand stays where one is NaN.
+FN vf max0(vf a) { return (vf)_mm256_max_ps(_mm256_setzero_ps(), (__m256)a); }
 
 FN uint32_t nonnegative(vf a) {
   return uint32_t(_mm256_movemask_ps(_mm256_cmp_ps((__m256)a, _mm256_setzero_ps(), _CMP_GE_OQ)));

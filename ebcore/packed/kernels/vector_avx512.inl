@@ -19,7 +19,8 @@ FN vf larger(vf a, vf b) {
   const __mmask16 nan = _mm512_cmp_ps_mask((__m512)a, (__m512)a, _CMP_UNORD_Q);
   return (vf)_mm512_mask_mov_ps(_mm512_max_ps((__m512)a, (__m512)b), nan, (__m512)a);
 }
-FN vf max0(vf a) { return (vf)_mm512_max_ps((__m512)a, _mm512_setzero_ps()); }
+// The second operand stays where one is NaN.
+FN vf max0(vf a) { return (vf)_mm512_max_ps(_mm512_setzero_ps(), (__m512)a); }
 
 FN uint32_t nonnegative(vf a) {
   return _mm512_cmp_ps_mask((__m512)a, _mm512_setzero_ps(), _CMP_GE_OQ);

@@ -26,7 +26,7 @@ FN vf larger(vf a, vf b) {
   const vi first = (a > b) | (a != a);
   return (vf)(((vi)a & first) | ((vi)b & ~first));
 }
-FN vf max0(vf a) { return (vf)((vi)a & (a > set1(0.0f))); }
+FN vf max0(vf a) { return (vf)((vi)a & ~(a <= set1(0.0f))); }  // NaN stays
 
 // Bit i is 1 where lane i is >= 0 (-0.0 too).
 FN uint32_t nonnegative(vf a) {
