@@ -47,3 +47,21 @@ def test_where_nothing_listens_is_no_server(note: Path) -> None:
 def test_a_note_that_says_nothing_is_no_server(note: Path, text: str) -> None:
     note.write_text(text)
     assert running_server() is None
+
+
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [("http://team/api", 80), ("https://team/api", 443), ("http://team:4200/api", 4200)],
+)
+def test_an_address_without_a_port_has_its_scheme_s(
+    url: str, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def connect(address: tuple[str, int], timeout: float) -> None:
+        asked.append(address)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr("socket.create_connection", connect)
+    assert refuses(url)
+    assert asked == [("team", port)]
