@@ -1,4 +1,4 @@
-// Kernels for x86 CPUs with AVX-512 F, BW, DQ, VL and VPOPCNTDQ, compiled for them whatever the build's target is.
+// Kernels for x86 CPUs with AVX-512 F, BW, DQ, VL, VPOPCNTDQ and VNNI, compiled for them whatever the build's target is.
 #include "kernels.h"
 
 #if defined(__x86_64__)
@@ -10,10 +10,10 @@
 #define EBCORE_SCAN "prefix_avx512.inl"
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,fma,popcnt"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,avx512vnni,fma,popcnt"))), apply_to = function)
 #else
 #pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,fma,popcnt")
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vpopcntdq,avx512vnni,fma,popcnt")
 #endif
 namespace ebcore {
 namespace avx512 {
@@ -31,7 +31,8 @@ const Kernels* avx512_kernels() {
   __builtin_cpu_init();
   const bool able = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                     __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-                    __builtin_cpu_supports("avx512vpopcntdq") && __builtin_cpu_supports("fma");
+                    __builtin_cpu_supports("avx512vpopcntdq") &&
+                    __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("fma");
   return able ? &avx512::table : nullptr;
 }
 }  // namespace ebcore

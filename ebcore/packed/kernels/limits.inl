@@ -20,6 +20,23 @@ static void limit_fma() {
   for (vf& s : sum) EBCORE_KEEP(s);
 }
 
+#ifdef EBCORE_INT8
+static void limit_int8() {
+  vi sum[2 * kLimitSums];
+  vu a = set1u(0x01010101), b = set1u(0x02020202);
+  for (vi& s : sum) {
+    s = vi{};
+    EBCORE_KEEP(s);
+  }
+  for (int step = 0; step < kLimitSteps; ++step) {
+    EBCORE_KEEP(a);
+#pragma GCC unroll 24
+    for (int i = 0; i < 2 * kLimitSums; ++i) sum[i] = dot4(sum[i], a, b);
+  }
+  for (vi& s : sum) EBCORE_KEEP(s);
+}
+#endif
+
 static void limit_plain() {
   vu sum[kLimitSums] = {}, x = set1u(1), w = set1u(2);
   for (int step = 0; step < kLimitSteps; ++step) {
@@ -93,6 +110,9 @@ static const Limit limits[] = {
     {"1x1 512", pointwise_macs(16, 14 * 14), limit_pointwise<16, 14 * 14>},
     {"1x1 1024", pointwise_macs(32, 7 * 7), limit_pointwise<32, 7 * 7>},
     {"binary chain", 64.0 * kLimitSteps * kLimitSums * V, limit_chain},
+#ifdef EBCORE_INT8
+    {"int8", 8.0 * kLimitSteps * kLimitSums * V, limit_int8},
+#endif
     {"binary", 32.0 * kLimitSteps * kLimitSums * V, limit_plain},
     {nullptr, 0, nullptr},
 };
