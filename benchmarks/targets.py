@@ -106,9 +106,6 @@ def _own(rows: Sequence[Row]) -> Iterator[Target]:
 
 def _kernels(rows: Sequence[Row]) -> Iterator[Target]:
     """Shares of the limit of XOR + population count + add, one thread, the fastest kernels."""
-    if any(row.get("target") for row in rows):
-        yield from _own(rows)
-        return
     for row in rows:
         if row["threads"] != "1":
             continue

@@ -26,12 +26,11 @@ from ebcore.errors import InputError, exit_on_input_error
 from ebcore.growth.files import GROWTH
 from flows.graph import PIPELINE
 from flows.pipeline import pipeline
-from flows.server import HOST, answers, prefect_server, refuses, running_server
+from flows.server import HOST, check_answers, prefect_server, refuses, running_server
 from flows.sweep import sweep
 
 DEPLOYMENT = "local"
 _SWEEP_SECONDS = 15.0
-_ANSWER_SECONDS = 30.0  # a busy server takes its time
 _SERVER_SECONDS = 2.0  # Prefect's runner gives up when its server is away for half a minute
 _MODULE = re.compile(r"\bpython -m (\S+)")
 
@@ -42,10 +41,7 @@ def main() -> int:
     with exit_on_input_error(), ExitStack() as stack:
         flows = [*stage_flows(PIPELINE, str(GROWTH / "dvc.yaml")), pipeline]
         url = running_server() or stack.enter_context(prefect_server())
-        if not answers(f"{url}/health", _ANSWER_SECONDS):
-            raise InputError(
-                url, "no Prefect server answers", "Start it, or unset PREFECT_API_URL."
-            )
+        check_answers(url)
         stack.enter_context(temporary_settings({PREFECT_API_URL: url}))
         names = [flow.name for flow in flows]
         _sweep(names)

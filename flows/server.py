@@ -25,6 +25,7 @@ from flows.process_id import is_gone, process_id
 HOST = "127.0.0.1"
 _START_SECONDS = 120  # a first start makes the database
 _STOP_SECONDS = 15
+_ANSWER_SECONDS = 30.0
 
 
 def free_port(preferred: int) -> int:
@@ -44,6 +45,16 @@ def answers(url: str, seconds: float = 2.0) -> bool:
             return True
     except (urllib.error.URLError, OSError):
         return False
+
+
+def check_answers(url: str) -> None:
+    """Waits for a server's health answer; a busy one takes its time.
+
+    Raises:
+        InputError: none came.
+    """
+    if not answers(f"{url}/health", _ANSWER_SECONDS):
+        raise InputError(url, "no Prefect server answers", "Start it, or unset PREFECT_API_URL.")
 
 
 def refuses(url: str) -> bool:

@@ -30,12 +30,11 @@ from ebcore.errors import EXIT_CODE, InputError
 from ebcore.params import Params, load_params
 from flows.dvc_process import ERROR, INNER, DvcProcesses
 from flows.progress import Progress
-from flows.server import answers, running_server
+from flows.server import check_answers, running_server
 from flows.tracking import Tracker
 from flows.watch import Watch, note_process
 
 ERROR_FILE = "EBCORE_ERROR_FILE"  # where `make repro` looks for a failing stage's last line
-_ANSWER_SECONDS = 30.0  # a busy server is slow
 _TERMINATED = 128 + signal.SIGTERM
 _TELL_SECONDS = 8  # for the server to take the last state and log lines
 _CANCEL_SECONDS = 30  # the same where it was there a moment ago; flows.sweep does it otherwise
@@ -181,8 +180,8 @@ def _needed(flow: Flow[..., Any]) -> list[str]:
 def _flow_run(flow: Flow[..., Any], parameters: dict[str, Any]) -> Any:
     """A run of the deployment `<flow>/local` where there is one: the page can restart those."""
     url = running_server()
-    if url and not answers(f"{url}/health", _ANSWER_SECONDS):
-        raise InputError(url, "no Prefect server answers", "Start it, or unset PREFECT_API_URL.")
+    if url:
+        check_answers(url)
     with temporary_settings({PREFECT_API_URL: url} if url else {}):
         with get_client(sync_client=True) as client:
             try:
