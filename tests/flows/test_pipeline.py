@@ -16,7 +16,6 @@ from uuid import UUID
 import pytest
 import yaml
 from mlflow import MlflowClient
-from playwright.sync_api import sync_playwright
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -25,6 +24,7 @@ from ebcore.workspace import TEACHER
 from flows.server import prefect_server
 from flows.tracking import METHOD
 from flows.ui import mlflow_server
+from tests.browser import keep_screenshot, open_page
 
 ROOT = Path(__file__).parents[2]
 EXPERTS = (1, 2)
@@ -32,11 +32,6 @@ BRANCH = ("replicate", "train_experts", "train_binary", "pack", "benchmark", "ev
 STAGES = {f"{stage}@{experts}" for stage in BRANCH for experts in EXPERTS} | {
     *("fetch@digits", "prepare", "train_one", "report")
 }
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM_ARGUMENTS = [
-    *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-]
 pytestmark = pytest.mark.timeout(600)
 
 
@@ -183,29 +178,22 @@ def run_length(clone: Clone) -> int:
 
 @pytest.mark.slow
 @pytest.mark.browser
-def test_both_pages_show_the_runs(clone: Clone, tmp_path: Path) -> None:
-    """In headless Chromium; the screenshots stay with the test's output."""
-    chromium = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if chromium is None:
-        pytest.skip("no Chromium: `sh scripts/setup.sh browser` installs it where it may")
+def test_both_pages_show_the_runs(clone: Clone) -> None:
     tracker = f"sqlite:///{clone.folder / 'mlflow.db'}"
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, open_page() as page:
         patch.setenv("MLFLOW_TRACKING_URI", tracker)
-        with mlflow_server(port=0) as mlflow, sync_playwright() as play:
-            browser = play.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGUMENTS)
-            page = browser.new_page(viewport={"width": 1400, "height": 1400})
-            page.goto(f"{clone.server.removesuffix('/api')}/runs")
-            for name in ("train_binary@2", "report"):
-                page.get_by_text(name, exact=True).first.wait_for(timeout=60_000)
-            page.get_by_text("Completed", exact=True).first.wait_for(timeout=60_000)
-            page.screenshot(path=tmp_path / "prefect.png")
-            experiment = clone.mlflow().get_experiment_by_name(METHOD)
-            assert experiment is not None
+        page.goto(f"{clone.server.removesuffix('/api')}/runs")
+        for name in ("train_binary@2", "report"):
+            page.get_by_text(name, exact=True).first.wait_for()
+        page.get_by_text("Completed", exact=True).first.wait_for()
+        keep_screenshot(page, "pipeline-prefect")
+        experiment = clone.mlflow().get_experiment_by_name(METHOD)
+        assert experiment is not None
+        with mlflow_server(port=0) as mlflow:
             page.goto(f"{mlflow}/#/experiments/{experiment.experiment_id}/runs")
             for name in ("train_binary@1", "train_binary@2"):
-                page.get_by_text(name, exact=True).first.wait_for(timeout=60_000)
-            page.screenshot(path=tmp_path / "mlflow.png")
-            browser.close()
+                page.get_by_text(name, exact=True).first.wait_for()
+            keep_screenshot(page, "pipeline-mlflow")
 
 
 def with_params(clone: Clone, **data: object) -> subprocess.CompletedProcess[str]:

@@ -5,91 +5,23 @@ from __future__ import annotations
 import signal
 import subprocess
 from collections.abc import Iterator
-from typing import Any
-from uuid import UUID
 
 import pytest
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
-from prefect.client.schemas.objects import FlowRun
-from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import AwaitingRetry, Cancelling
 
 from flows.server import prefect_server, running_server
-from tests.flows.conftest import Checkout, make_checkout, processes_of, wait_for
+from tests.flows.conftest import Checkout, processes_of, wait_for
+from tests.flows.served import PATIENCE, Served, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-PATIENCE = 150.0  # s
-
-
-class Served:
-    """A checkout whose stages a `flows.serve` serves at a server of its own."""
-
-    def __init__(self, checkout: Checkout, url: str, process: subprocess.Popen[str]) -> None:
-        self.checkout, self.url, self.process = checkout, url, process
-
-    def ask(self, method: str, *arguments: Any, **options: Any) -> Any:
-        here = temporary_settings({PREFECT_API_URL: self.url})
-        with here, get_client(sync_client=True) as client:
-            return getattr(client, method)(*arguments, **options)
-
-    def newest(self) -> FlowRun:
-        return max(self.ask("read_flow_runs"), key=lambda run: run.created)
-
-    def start(self, deployment: str, **parameters: Any) -> UUID:
-        """What the page's Start does."""
-        found = self.ask("read_deployment_by_name", deployment)
-        run = self.ask("create_flow_run_from_deployment", found.id, parameters=parameters)
-        return UUID(str(run.id))
-
-    def retry(self, run: UUID) -> None:
-        """What the page's Retry does."""
-        self.ask("set_flow_run_state", run, AwaitingRetry(), force=True)
-
-    def cancel(self, run: UUID) -> None:
-        """What the page's Cancel does."""
-        self.ask("set_flow_run_state", run, Cancelling())
-
-    def wait_until(self, run: UUID, state: str) -> FlowRun:
-        wait_for(lambda: self.ask("read_flow_run", run).state_name == state, PATIENCE)
-        return self.ask("read_flow_run", run)  # type: ignore[no-any-return]
-
-    def log(self, run: UUID) -> list[str]:
-        only = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run]))
-        return [log.message for log in self.ask("read_logs", only)]
-
-    def dvc(self) -> subprocess.Popen[str]:
-        """`dvc repro`, until its stage waits."""
-        for name in ("waiting", "go"):
-            (self.checkout.folder / name).unlink(missing_ok=True)
-        self.checkout.set_mode("wait")
-        process = self.checkout.start("dvc", "repro", PREFECT_API_URL=self.url)
-        wait_for((self.checkout.folder / "waiting").exists, PATIENCE)
-        return process
-
-    def is_clean(self) -> bool:
-        return self.checkout.run("dvc", "status", "--quiet").returncode == 0
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    checkout = make_checkout(tmp_path_factory.mktemp("serve") / "checkout")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_HOME", str(checkout.folder / ".prefect"))
-        with prefect_server(port=0) as url:
-            process = checkout.start("python", "-m", "flows.serve")  # finds the server by its note
-            try:
-                found = Served(checkout, url, process)
-                wait_for(lambda: found.ask("read_deployments") != [], PATIENCE)
-                yield found
-            finally:
-                process.send_signal(signal.SIGINT)
-                process.wait(60)
-        wait_for(lambda: processes_of(checkout) == [])
+    with serving(tmp_path_factory.mktemp("serve") / "checkout") as found:
+        yield found
 
 
 def test_every_stage_has_a_deployment_with_its_parameters(served: Served) -> None:
-    wait_for(lambda: len(served.ask("read_deployments")) == 2, PATIENCE)
     toy = served.ask("read_deployment_by_name", "toy/local")
     assert set(toy.parameter_openapi_schema["properties"]) == {"experts", "force"}
     pipeline = served.ask("read_deployment_by_name", "pipeline/local")
