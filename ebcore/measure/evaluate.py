@@ -17,11 +17,10 @@ from ebcore.data.loader import open_split
 from ebcore.data.manifest import load_manifest
 from ebcore.errors import InputError
 from ebcore.files import atomic_write
+from ebcore.layers.choices import expert_layers, usage_entropy
 from ebcore.measure.accuracy import hits, percent
 from ebcore.measure.machine import available_cores
 from ebcore.measure.usage import (
-    entropy,
-    expert_layers,
     last_experts,
     recorded_experts,
     usage_counts,
@@ -116,7 +115,7 @@ def evaluate_stage(params: Params, experts: int) -> dict[str, float]:
     counts = usage_counts(chosen, labels, experts, len(classes))
     metrics = {
         **scores(outcome),
-        "gate_entropy": sum(entropy(c.sum(0)) for c in counts) / max(1, len(layers)),
+        "gate_entropy": sum(usage_entropy(c.sum(0)) for c in counts) / max(1, len(layers)),
     }
     tensors = {"features": outcome.joined("features"), "labels": labels, "experts": chosen}
     tensors |= {name: outcome.joined(name) for name in ("pytorch", "packed")}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,18 +12,10 @@ from torch import Tensor, nn
 
 from ebcore.files import atomic_write
 from ebcore.layers import BinaryConv2d
+from ebcore.layers.choices import expert_layers
 
 ALL_CLASSES = "(all)"
 COLUMNS = ("layer", "class_index", "class", "expert", "images", "share")
-
-
-def expert_layers(model: nn.Module) -> dict[str, BinaryConv2d]:
-    """The binary layers that choose among experts, by name, in the order of the network."""
-    return {
-        name: layer
-        for name, layer in model.named_modules()
-        if isinstance(layer, BinaryConv2d) and layer.gate is not None
-    }
 
 
 @contextmanager
@@ -61,17 +52,6 @@ def usage_counts(chosen: Tensor, labels: Tensor, experts: int, classes: int) -> 
     cell = (torch.arange(layers) * classes + labels[:, None]) * experts + chosen  # [B, L]
     counts = torch.bincount(cell.flatten(), minlength=layers * classes * experts)
     return counts.reshape(layers, classes, experts)
-
-
-def entropy(counts: Tensor) -> float:
-    """Entropy of one layer's choices in bits: 0 for one expert only, log2(N) for equal use.
-
-    Args:
-        counts: int64 [N], images per expert.
-    """
-    total = int(counts.sum())
-    shares = [int(count) / total for count in counts if count]
-    return sum(share * -math.log2(share) for share in shares)
 
 
 def usage_rows(counts: Tensor, layers: list[str], classes: list[str]) -> list[dict[str, object]]:

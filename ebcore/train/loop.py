@@ -21,14 +21,17 @@ from ebcore.models.checkpoint import save_model
 from ebcore.train.distill import Distillation
 from ebcore.train.distributed import Group
 from ebcore.train.finite import check_finite
+from ebcore.train.gates import GateTally
 from ebcore.train.job import FINAL, RESULT, Job
 from ebcore.train.log import RunLog
+from ebcore.train.meter import Lap, Meter
 from ebcore.train.mixup import mixup
 from ebcore.train.precision import mixed_precision
 from ebcore.train.schedule import learning_rate
 from ebcore.train.signals import StopRequest
 from ebcore.train.state import newest_state, restore_state, save_state
 from ebcore.train.validate import validate
+from ebcore.train.warner import Warner
 from ebcore.workspace import BETON
 
 _LOG_EVERY = 10  # steps
@@ -74,6 +77,10 @@ class Trainer:
         self.step = 0
         # Loss, right answers and samples of this process in this epoch.
         self.sums = torch.zeros(3, dtype=torch.float64, device=group.device)
+        self.gates = GateTally(self.model, training=True)
+        self.scored_gates = GateTally(self.scored, training=False)
+        self.meter = Meter()
+        self.warner = Warner(self._say)
 
     def run(self) -> None:
         """Trains what is left; writes the network and its curve into the run directory.
@@ -99,12 +106,14 @@ class Trainer:
         self._record("end", steps=steps)
 
     def _epoch(self, epoch: int) -> None:
-        for batch in self.images.epoch(epoch, self.progress["batch"]):
+        for batch in self.meter.arriving(self.images.epoch(epoch, self.progress["batch"])):
             self._train_step(epoch, batch)
+            self.meter.step_done(len(batch.images))
             self.progress["batch"] += 1
             self.step += 1
             self._between_steps()
-        loss, right, seen = self.group.total(self.sums.tolist())
+        sums = [*self.sums.tolist(), *self.meter.lap("epoch")]
+        loss, right, seen, *lap = self.group.total(sums)
         self.group.broadcast_buffers(self.model)
         if self.scored is not self.model:
             self.group.broadcast_buffers(self.scored)
@@ -114,12 +123,27 @@ class Trainer:
         self.sums.zero_()
         self.progress |= {"epoch": epoch + 1, "batch": 0}
         self.progress["curve"].append({"epoch": epoch + 1, **row})
-        self._record("epoch", **row)
+        pace = Lap(*lap)
+        self._record("epoch", **row, **pace.values(self.group.world))
         self._say(
             f"epoch {epoch + 1}/{self.train.epochs}: loss {row['train_loss']:.4f}, "
             f"train {row['train_top1']:.2f} %, val {row['val_top1']:.2f} % top-1"
+            + pace.told(self.group.world)
         )
+        self.warner.check("waiting", pace.warning())
+        self._report_gates()
         self._save()
+
+    def _report_gates(self) -> None:
+        """Logs what the gates chose in the epoch and starts the next one's count."""
+        values: dict[str, float] = {}
+        for split, tally in (("training", self.gates), ("validation", self.scored_gates)):
+            use = tally.use(self.group.total(tally.take()))
+            tally.put([])
+            values |= use.values("gate" if split == "training" else "val_gate")
+            self.warner.check(split, use.idle(split))
+        if values:
+            self._record("gates", **values)
 
     def _train_step(self, epoch: int, batch: Batch) -> None:
         for options in self.optimizer.param_groups:
@@ -160,7 +184,13 @@ class Trainer:
 
     def _between_steps(self) -> None:
         if self.step % _LOG_EVERY == 0 and self.group.leads:
-            self._record("step", loss=self.loss.item(), lr=self._rate(self.step - 1))
+            self._record(
+                "step",
+                loss=self.loss.item(),
+                lr=self._rate(self.step - 1),
+                **self.meter.lap("record").values(self.group.world),
+                **_gpu_memory(self.group.device),
+            )
         due = time.monotonic() - self.saved_at > self.job.params.checkpoint_seconds
         stop, due = self.group.any([bool(self.stop), due])
         if stop or due:
@@ -170,7 +200,7 @@ class Trainer:
 
     def _save(self) -> None:
         """Rank 0 writes a state; all processes take part."""
-        rows = self.group.gather(self.sums.tolist())
+        rows = self.group.gather(self.sums.tolist() + self.gates.take())
         self._count_time()
         progress = {**self.progress, "sums": rows, "scaler": self.scaler.state_dict()}
         if self.group.leads:
@@ -189,7 +219,9 @@ class Trainer:
         progress = restore_state(self.job.folder, chosen, self.modules, self.optimizer)
         self.step = progress.pop("step")
         self.scaler.load_state_dict(progress.pop("scaler"))
-        self.sums += self.sums.new_tensor(progress.pop("sums")[self.group.rank])
+        sums = progress.pop("sums")[self.group.rank]
+        self.sums += self.sums.new_tensor(sums[:3])
+        self.gates.put(sums[3:])
         self.progress = progress
         self._say(f"goes on from epoch {progress['epoch']}, step {self.step}")
         return True
@@ -249,3 +281,10 @@ class Trainer:
     def _say(self, text: str) -> None:
         if self.group.leads:
             print(text, flush=True)
+
+
+def _gpu_memory(device: torch.device) -> dict[str, float]:
+    """The most that tensors have taken so far, MiB."""
+    if device.type != "cuda":
+        return {}
+    return {"gpu_memory_mib": torch.cuda.max_memory_allocated(device) / 2**20}

@@ -3,13 +3,11 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-import pytest
 import torch
 
+from ebcore.layers.choices import expert_layers
 from ebcore.measure.usage import (
     COLUMNS,
-    entropy,
-    expert_layers,
     last_experts,
     recorded_experts,
     usage_counts,
@@ -45,14 +43,6 @@ def test_a_class_without_images_has_share_0() -> None:
     counts = usage_counts(CHOSEN, LABELS, experts=3, classes=3)
     rows = usage_rows(counts, ["a", "b"], ["cat", "dog", "emu"])
     assert {r["share"] for r in rows if r["class"] == "emu"} == {0.0}
-
-
-@pytest.mark.parametrize(
-    ("counts", "bits"),
-    [([8, 0, 0, 0], 0.0), ([2, 2, 2, 2], 2.0), ([4, 4], 1.0), ([1, 1, 2], 1.5)],
-)
-def test_entropy_by_hand(counts: list[int], bits: float) -> None:
-    assert entropy(torch.tensor(counts)) == bits
 
 
 def test_choices_are_those_of_the_gates() -> None:
