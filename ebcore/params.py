@@ -18,6 +18,10 @@ TrainingStage = Literal["train_real", "train_one", "train_experts", "train_binar
 TRAINING_STAGES: tuple[TrainingStage, ...] = get_args(TrainingStage)
 
 
+# Names that become paths: DVC empties an output's path before the stage that writes it runs.
+PathName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=40)]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
 
@@ -26,7 +30,7 @@ class DataParams(_Section):
     """Which images, and how a network sees them."""
 
     name: str
-    fetch: list[str]  # sources the pipeline writes itself; [] for a folder of the user's
+    fetch: list[PathName]  # sources the pipeline writes itself; [] for a folder of the user's
     folder: str
     loader: Literal["ffcv", "folder"] = "ffcv"
     image_size: Annotated[int, Field(ge=4)]  # px, side of the network's input
@@ -102,13 +106,10 @@ class StructureParams(ModelParams):
         return self.model_dump(include=set(ModelParams.model_fields), exclude_unset=True)
 
 
-StructureName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=40)]
-
-
 class GrowthParams(_Section):
     """The growth study (section 4.3); see `ebcore.growth`."""
 
-    structures: dict[StructureName, StructureParams]
+    structures: dict[PathName, StructureParams]
 
 
 class DistillParams(_Section):

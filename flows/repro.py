@@ -19,7 +19,7 @@ from ebcore.processes import leave_with_parent
 from ebcore.workspace import REPORT
 from flows.dvc_process import LEAVE_SECONDS
 from flows.environment import dvc_environment
-from flows.server import prefect_server, running_server
+from flows.server import page_of, prefect_server, running_server
 from flows.stage import ERROR_FILE
 from flows.summary import results_table
 
@@ -68,7 +68,7 @@ def reproduce(pipeline: str) -> int:
         nullcontext(server) if server else prefect_server() as url,
         tempfile.NamedTemporaryFile("r", encoding="utf-8") as error,
     ):
-        print(f"Stages and their logs: {url.removesuffix('/api')}/runs", flush=True)
+        print(f"Stages and their logs: {page_of(url)}/runs", flush=True)
         code = _run_dvc(pipeline, error.name)
         reason = error.read()
     if code and reason:

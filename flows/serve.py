@@ -26,7 +26,7 @@ from ebcore.errors import InputError, exit_on_input_error
 from ebcore.growth.files import GROWTH
 from flows.graph import PIPELINE
 from flows.pipeline import pipeline
-from flows.server import HOST, check_answers, prefect_server, refuses, running_server
+from flows.server import HOST, check_answers, page_of, prefect_server, refuses, running_server
 from flows.sweep import sweep
 
 DEPLOYMENT = "local"
@@ -53,8 +53,10 @@ def main() -> int:
         for keep in keeps:
             here = copy_context()  # has the server's address
             threading.Thread(target=here.run, args=keep, daemon=True).start()
-        page = url.removesuffix("/api")
-        print(f"Serving {len(names)} deployments at {page}/deployments; Ctrl-C stops.", flush=True)
+        print(
+            f"Serving {len(names)} deployments at {page_of(url)}/deployments; Ctrl-C stops.",
+            flush=True,
+        )
         asyncio.run(_serve(flows))
     return 0
 
@@ -120,7 +122,7 @@ def _keep_server(leaving: threading.Event, url: str, servers: ExitStack) -> None
             print(f"warning: {error}", file=sys.stderr)
             continue
         if found == url:
-            print(f"Prefect: {url.removesuffix('/api')}/runs", flush=True)
+            print(f"Prefect: {page_of(url)}/runs", flush=True)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from ebcore.errors import InputError
 from ebcore.files import atomic_write
 from ebcore.processes import leave_with_parent
+from flows.mask import mask
 from flows.process_id import is_gone, process_id
 
 HOST = "127.0.0.1"
@@ -41,7 +42,7 @@ def free_port(preferred: int) -> int:
 def answers(url: str, seconds: float = 2.0) -> bool:
     """Whether an HTTP GET of `url` succeeds."""
     try:
-        with urllib.request.urlopen(url, timeout=seconds):
+        with urllib.request.urlopen(url, timeout=seconds):  # noqa: S310 - the user's own setting
             return True
     except (urllib.error.URLError, OSError):
         return False
@@ -54,7 +55,13 @@ def check_answers(url: str) -> None:
         InputError: none came.
     """
     if not answers(f"{url}/health", _ANSWER_SECONDS):
-        raise InputError(url, "no Prefect server answers", "Start it, or unset PREFECT_API_URL.")
+        remedy = "Start it, or unset PREFECT_API_URL."
+        raise InputError(mask(url), "no Prefect server answers", remedy)
+
+
+def page_of(url: str) -> str:
+    """Where a server's page is, to print."""
+    return mask(url.removesuffix("/api"))
 
 
 def refuses(url: str) -> bool:

@@ -160,6 +160,9 @@ def main(flow: Flow[..., Any]) -> NoReturn:
 
 def _command_line(flow: Flow[..., Any]) -> dict[str, Any]:
     given, needed = sys.argv[1:], _needed(flow)
+    item = _asked_for().partition("@")[2]
+    if item and needed and not given:  # dvc.yaml puts no parameter into a shell command
+        given = [item]
     known = signature(flow.fn).parameters
     if not len(needed) <= len(given) <= len(known):
         words = [name.upper() if name in needed else f"[{name.upper()}]" for name in known]

@@ -17,6 +17,7 @@ from flows.environment import tracking_uri
 from flows.server import (
     HOST,
     free_port,
+    page_of,
     prefect_server,
     refuses,
     running_server,
@@ -46,7 +47,7 @@ def main() -> int:
             print("Starting (some seconds) ...", flush=True)
             prefect = running_server() or servers.enter_context(prefect_server())
             mlflow = servers.enter_context(mlflow_server())
-            print(_HOW.format(prefect=prefect.removesuffix("/api"), mlflow=mlflow), flush=True)
+            print(_HOW.format(prefect=page_of(prefect), mlflow=mlflow), flush=True)
             while True:
                 time.sleep(2)
                 if refuses(prefect):  # it was a `make repro`'s, now over
@@ -55,7 +56,7 @@ def main() -> int:
                     except InputError as error:
                         print(f"warning: {error}", file=sys.stderr)
                         continue
-                    print(f"Prefect: {prefect.removesuffix('/api')}/runs", flush=True)
+                    print(f"Prefect: {page_of(prefect)}/runs", flush=True)
         except KeyboardInterrupt:
             print("\nStopping.")
     return 0

@@ -78,8 +78,8 @@ class Watch:
                     if state and (state.is_cancelling() or state.is_cancelled()):
                         self._interrupt()
                         return
-                except Exception:
-                    pass  # a server that is slow or gone costs no work
+                except Exception:  # noqa: S110 - a server that is slow or gone costs no work
+                    pass
                 self._over.wait(_SECONDS)
 
     def _interrupt(self) -> None:

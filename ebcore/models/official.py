@@ -233,7 +233,7 @@ def _read(path: Path) -> dict[str, Any]:
         if path.suffix == ".safetensors":
             content = load_file(path)
         else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251
     except OSError as error:
         raise InputError(
             path, f"cannot be read ({error.strerror or error})", "Give a readable file."

@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import nn
 
 from ebcore.processes import available_cores
+from ebcore.train.loopback import LOOPBACK, stay_on_loopback
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ def join(device: str) -> Group:
     threads = max(1, available_cores() // here)
     torch.set_num_threads(threads)
     if world > 1:
+        if os.environ.get("MASTER_ADDR") == LOOPBACK:
+            stay_on_loopback()
         dist.init_process_group("cpu:gloo,cuda:nccl" if device == "cuda" else "gloo")
     return Group(rank, world, place, threads)
 

@@ -60,7 +60,7 @@ DVC_YAML = """
 stages:
   toy:
     matrix: {experts: [4]}
-    cmd: exec python -m toy ${item.experts}
+    cmd: exec python -m toy
     deps: [mode]
     metrics: [{"metrics/toy-${item.experts}.json": {cache: false}}]
 """

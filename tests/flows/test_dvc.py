@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -87,6 +89,27 @@ def test_every_stage_has_a_flow_of_its_name() -> None:
         base = name.split("@")[0]
         assert module == f"flows.{base}"
         assert getattr(importlib.import_module(module), base).name == base
+
+
+def test_no_parameter_reaches_a_shell() -> None:
+    for path in ("dvc.yaml", "growth/dvc.yaml"):
+        commands = re.findall(r"\bcmd:.*", (ROOT / path).read_text())
+        assert commands
+        assert all(re.fullmatch(r"cmd: exec python -m flows\.\w+", line) for line in commands)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["$(touch found)", "digits & touch found", "`touch found`"])
+def test_a_source_that_is_a_command_is_not_run(pipeline: Path, source: str) -> None:
+    set_params(pipeline, data__fetch=[source])
+    command = [sys.executable, "-m", "dvc", "repro", "--single-item", "fetch"]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    settings = {"PATH": path, "PREFECT_HOME": str(pipeline / ".prefect")}
+    environment = {**os.environ, **settings}
+    done = subprocess.run(command, cwd=pipeline, env=environment, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert f"error: params.yaml: data.fetch.0: value '{source}' is not allowed" in done.stderr
+    assert not (pipeline / "found").exists()
 
 
 def test_the_branches_are_the_expert_counts() -> None:

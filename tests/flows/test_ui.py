@@ -6,6 +6,7 @@ import subprocess
 import time
 import urllib.request
 
+import psutil
 import pytest
 
 from tests.flows.conftest import Checkout, processes_of
@@ -32,9 +33,20 @@ def test_both_servers_answer_and_stop(checkout: Checkout) -> None:
         with urllib.request.urlopen(address) as page:
             assert b"<html" in page.read().lower()
     assert (checkout.folder / ".prefect/server.json").exists()
+    assert listening(checkout) == {"127.0.0.1"}
     process.send_signal(signal.SIGINT)
     assert process.wait(40) == 0
     deadline = time.monotonic() + 10
     while processes_of(checkout):
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+def listening(checkout: Checkout) -> set[str]:
+    """The addresses at which this checkout's processes take connections."""
+    return {
+        connection.laddr.ip
+        for process in processes_of(checkout)
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
