@@ -10,7 +10,7 @@ import queue
 from collections.abc import Mapping
 from typing import Any, cast
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 from prefect.states import Cancelled, Completed, Failed, State
@@ -22,7 +22,7 @@ from flows.dvc_process import ERROR, DvcProcesses
 from flows.gpus import default_slots, share, visible_gpus
 from flows.graph import Node, read_graph, startable
 from flows.repro import check_folder
-from flows.stage import count_as_done, main, watched
+from flows.stage import count_as_done, main, run_log, watched
 
 _MOST = 64  # stages at once; each is several processes
 _THREADS: TaskRunner[PrefectFuture[Any]] = cast(Any, ThreadPoolTaskRunner(_MOST))
@@ -105,7 +105,7 @@ class _Schedule:
 @task(task_run_name="{stage}", cache_policy=NO_CACHE)
 def reproduce(stage: str, processes: DvcProcesses, settings: Mapping[str, str]) -> State[Any]:
     """One stage through DVC, its output as the task run's log."""
-    outcome = processes.reproduce(stage, get_run_logger().info, settings=settings)
+    outcome = processes.reproduce(stage, run_log(), settings=settings)
     if processes.stopped:
         return Cancelled(message="Stopped with the pipeline.")
     if outcome.reason:

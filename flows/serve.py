@@ -26,7 +26,15 @@ from ebcore.errors import InputError, exit_on_input_error
 from ebcore.growth.files import GROWTH
 from flows.graph import PIPELINE
 from flows.pipeline import pipeline
-from flows.server import HOST, check_answers, page_of, prefect_server, refuses, running_server
+from flows.server import (
+    HOST,
+    check_answers,
+    page_of,
+    prefect_server,
+    refusal_explained,
+    refuses,
+    running_server,
+)
 from flows.sweep import sweep
 
 DEPLOYMENT = "local"
@@ -44,7 +52,8 @@ def main() -> int:
         check_answers(url)
         stack.enter_context(temporary_settings({PREFECT_API_URL: url}))
         names = [flow.name for flow in flows]
-        _sweep(names)
+        with refusal_explained(url):
+            _sweep(names)
         leaving = threading.Event()
         stack.callback(leaving.set)  # before the server goes
         keeps: list[tuple[Any, ...]] = [(_keep_sweeping, leaving, names)]
@@ -53,11 +62,15 @@ def main() -> int:
         for keep in keeps:
             here = copy_context()  # has the server's address
             threading.Thread(target=here.run, args=keep, daemon=True).start()
-        print(
-            f"Serving {len(names)} deployments at {page_of(url)}/deployments; Ctrl-C stops.",
-            flush=True,
-        )
-        asyncio.run(_serve(flows))
+        page = f"{page_of(url)}/deployments"
+        print(f"Serving {len(names)} deployments at {page}; Ctrl-C stops.", flush=True)
+        try:
+            asyncio.run(_serve(flows))
+        except Exception as error:
+            if not refuses(url):
+                raise
+            reason, remedy = "the Prefect server is gone", "Start it, then `make serve` again."
+            raise InputError(page_of(url), reason, remedy) from error
     return 0
 
 

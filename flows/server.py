@@ -27,6 +27,7 @@ HOST = "127.0.0.1"
 _START_SECONDS = 120  # a first start makes the database
 _STOP_SECONDS = 15
 _ANSWER_SECONDS = 30.0
+_ORIGINS = "PREFECT_SERVER_CORS_ALLOWED_ORIGINS"  # the user's, for a page at another address
 
 
 def free_port(preferred: int) -> int:
@@ -57,6 +58,25 @@ def check_answers(url: str) -> None:
     if not answers(f"{url}/health", _ANSWER_SECONDS):
         remedy = "Start it, or unset PREFECT_API_URL."
         raise InputError(mask(url), "no Prefect server answers", remedy)
+
+
+@contextmanager
+def refusal_explained(url: str) -> Iterator[None]:
+    """Around requests to a server that may want a password.
+
+    Raises:
+        InputError: it does, and got none or another.
+    """
+    from prefect.exceptions import PrefectHTTPStatusError  # takes a second
+
+    try:
+        yield
+    except PrefectHTTPStatusError as error:
+        if error.response.status_code not in (401, 403):
+            raise
+        reason = "the Prefect server wants other credentials"
+        remedy = "Set PREFECT_API_AUTH_STRING=USER:PASSWORD, or PREFECT_API_KEY."
+        raise InputError(mask(url), reason, remedy) from error
 
 
 def page_of(url: str) -> str:
@@ -164,12 +184,15 @@ def _one_at_a_time() -> Iterator[None]:
 def _new_server(port: int) -> Iterator[str]:
     port = free_port(port)
     url, log = f"http://{HOST}:{port}/api", _home() / "server.log"
+    # else any page that a browser shows could start runs here
+    origins = f"http://{HOST}:{port},http://localhost:{port}"
     process = start_process(
         [sys.executable, "-m", "prefect", "server", "start"],
         log,
         # the page asks the host and port of these settings, not those of the command line
         PREFECT_SERVER_API_HOST=HOST,
         PREFECT_SERVER_API_PORT=str(port),
+        **{_ORIGINS: os.environ.get(_ORIGINS, origins)},
     )
     name = process_id(process.pid)
     try:

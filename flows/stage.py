@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from prefect import Flow, get_client, get_run_logger
-from prefect.context import FlowRunContext
+from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import ObjectNotFound, ParameterTypeError, TerminationSignal
 from prefect.flow_engine import run_flow
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -30,11 +30,12 @@ from ebcore.errors import EXIT_CODE, InputError
 from ebcore.params import Params, load_params
 from flows.dvc_process import ERROR, INNER, DvcProcesses
 from flows.progress import Progress
-from flows.server import check_answers, running_server
+from flows.server import check_answers, refusal_explained, running_server
 from flows.tracking import Tracker
 from flows.watch import Watch, note_process
 
 ERROR_FILE = "EBCORE_ERROR_FILE"  # where `make repro` looks for a failing stage's last line
+WARNING = "warning: "  # what a line begins with that the run's log shows as one
 _TERMINATED = 128 + signal.SIGTERM
 _TELL_SECONDS = 8  # for the server to take the last state and log lines
 _CANCEL_SECONDS = 30  # the same where it was there a moment ago; flows.sweep does it otherwise
@@ -186,7 +187,7 @@ def _flow_run(flow: Flow[..., Any], parameters: dict[str, Any]) -> Any:
     if url:
         check_answers(url)
     with temporary_settings({PREFECT_API_URL: url} if url else {}):
-        with get_client(sync_client=True) as client:
+        with refusal_explained(url or ""), get_client(sync_client=True) as client:
             try:
                 deployment = client.read_deployment_by_name(f"{flow.name}/local")
             except ObjectNotFound:
@@ -206,7 +207,7 @@ def _asked_for() -> str:
 
 def _work(stage: Stage) -> None:
     params = stage.params or load_params()
-    log = get_run_logger().info if FlowRunContext.get() else print
+    log = run_log()
     with Tracker(stage, params) as tracker, Progress(stage.label) as progress:
 
         def on_record(record: dict[str, Any]) -> None:
@@ -225,11 +226,23 @@ def _ask_dvc(address: str, force: bool) -> State[None] | None:
         context is not None and context.flow_run is not None and context.flow_run.run_count > 1
     )
     # a Retry goes on where the forced run was interrupted
-    outcome = DvcProcesses().reproduce(address, print, force=force, anew=force and not retried)
+    outcome = DvcProcesses().reproduce(address, run_log(), force=force, anew=force and not retried)
     if outcome.reason:
         return Failed(message=outcome.reason)
     count_as_done(address)
     return None
+
+
+def run_log() -> Callable[[str], None]:
+    """Takes lines: into the log of the flow or task run, warnings as such; without one, prints."""
+    if (FlowRunContext.get() or TaskRunContext.get()) is None:
+        return print
+    logger = get_run_logger()
+
+    def log(line: str) -> None:
+        (logger.warning if line.startswith(WARNING) else logger.info)(line)
+
+    return log
 
 
 def count_as_done(address: str) -> None:

@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     from flows.stage import Stage
 
 METHOD = "ebconv"  # the experiment's name
-_CURVES = {"step": "step_", "epoch": ""}  # events with points, and what their keys begin with
+_CURVES = {
+    "step": "step_",
+    "epoch": "",
+    "gates": "",
+}  # events with points, and what their keys begin with
 _NOT_METRICS = {"event", "step", "epoch", "time"}
 _RETRY_SECONDS = 60
 _BATCH = 1000  # metrics in one request, MLflow's limit

@@ -5,20 +5,24 @@ torch's store listens on every interface, and torchrun unpickles what others put
 
 from __future__ import annotations
 
+import importlib
 import socket
 from typing import Any
 
-import torch.distributed
-from torch.distributed import TCPStore, rendezvous
-from torch.distributed.elastic.rendezvous import c10d_rendezvous_backend
+from torch.distributed import TCPStore
 
 LOOPBACK = "127.0.0.1"
+_OPENERS = (  # modules that open stores; some share their name with a function of their package
+    "torch.distributed",
+    "torch.distributed.rendezvous",
+    "torch.distributed.elastic.rendezvous.c10d_rendezvous_backend",
+)
 
 
 def stay_on_loopback() -> None:
     """From now on the stores that this process opens are reached from this host only."""
-    for module in (torch.distributed, rendezvous, c10d_rendezvous_backend):
-        vars(module)["TCPStore"] = _store
+    for name in _OPENERS:
+        vars(importlib.import_module(name))["TCPStore"] = _store
 
 
 def _store(host_name: str, port: int, *, is_master: bool = False, **options: Any) -> TCPStore:

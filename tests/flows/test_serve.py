@@ -128,3 +128,28 @@ def test_it_outlives_the_server_of_make_ui_and_stops_with_what_it_runs(checkout:
         wait_for(lambda: processes_of(checkout) == [], 20)
         with prefect_server(port=0) as served.url:
             assert served.ask("read_flow_run", run).state_name == "Cancelled"
+
+
+@pytest.mark.timeout(400)
+def test_it_ends_in_one_line_when_a_server_that_is_not_its_own_stays_away(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_HOME", str(checkout.folder / ".prefect"))
+    with prefect_server(port=0) as url:
+        process = subprocess.Popen(
+            ["python", "-m", "flows.serve"],
+            cwd=checkout.folder,
+            env=checkout.environment(PREFECT_API_URL=url),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        served = Served(checkout, url, process)
+        wait_for(lambda: len(served.ask("read_deployments")) == 2, PATIENCE)
+    output, _ = process.communicate(timeout=300)
+    page = url.removesuffix("/api")
+    assert process.returncode == 2, output
+    assert output.splitlines()[-1] == (
+        f"error: {page}: the Prefect server is gone. Start it, then `make serve` again."
+    )
+    wait_for(lambda: processes_of(checkout) == [], 20)

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from ebcore.train.job import make_job
-from tests.train.test_training import wait_for_state
+from tests.train.test_training import assert_no_worker_left, wait_for_state
 
 if TYPE_CHECKING:
     from tests.train.conftest import Place
@@ -22,9 +22,10 @@ def test_training_on_one_host_listens_on_loopback_only(
     monkeypatch.setenv("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", shared)
     step = {**place.content["train_one"], "epochs": 500}
     params = place.params(checkpoint_seconds=0.05, train_one=step)
+    folder = make_job("train_one", 1, params).folder
     process = place.start("train_one")
     try:
-        wait_for_state(place, make_job("train_one", 1, params).folder)
+        wait_for_state(place, folder)
         family = psutil.Process(process.pid).children(recursive=True)
         found = {
             connection.laddr.ip
@@ -37,3 +38,4 @@ def test_training_on_one_host_listens_on_loopback_only(
     finally:
         process.terminate()
         process.wait(60)
+        assert_no_worker_left(folder)
