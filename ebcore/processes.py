@@ -6,6 +6,9 @@ import ctypes
 import os
 import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _PR_SET_PDEATHSIG = 1  # Linux, prctl(2)
 _LIBC = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
@@ -33,3 +36,21 @@ def leave_with_parent(parent: int | None = None) -> None:
     orphan = now != parent if parent else os.getsid(now) != os.getsid(0)
     if orphan:
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextmanager
+def leaving() -> Iterator[None]:
+    """Around the bounded wait of a process that was told to leave: being told again changes nothing.
+
+    A group's signal comes twice: to the process itself, and when its parent dies of it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = signal.SIGTERM, signal.SIGINT
+    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

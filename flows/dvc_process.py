@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from ebcore.processes import leave_with_parent
+from ebcore.processes import leave_with_parent, leaving
 from flows.environment import dvc_environment
 
 INNER = "EBCORE_INNER"  # set for a process whose flow run is that of its caller
@@ -71,7 +71,8 @@ class DvcProcesses:
             return _follow(process, address, on_line)
         finally:
             if process.poll() is None:  # interrupted
-                _end([process])
+                with leaving():
+                    _end([process])
             with self._lock:
                 self._running.discard(process)
                 self._lock.notify_all()

@@ -23,7 +23,7 @@ from ebcore.checkpoint import load_checkpoint
 from ebcore.errors import InputError
 from ebcore.files import atomic_path, atomic_write
 from ebcore.params import Params
-from ebcore.processes import leave_with_parent
+from ebcore.processes import leave_with_parent, leaving
 from ebcore.train.job import FINAL, RESULT, Job, make_job, write_job
 from ebcore.train.log import LogTail, read_log
 from ebcore.train.state import drop_states
@@ -269,12 +269,13 @@ def _stopping(process: subprocess.Popen[str]) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        process.terminate()
-        try:
-            process.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        with leaving():
+            process.terminate()
+            try:
+                process.wait(_PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
         raise
 
 

@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import time
+import urllib.error
 import urllib.request
 
 import psutil
@@ -34,6 +35,9 @@ def test_both_servers_answer_and_stop(checkout: Checkout) -> None:
             assert b"<html" in page.read().lower()
     assert (checkout.folder / ".prefect/server.json").exists()
     assert listening(checkout) == {"127.0.0.1"}
+    rebound = urllib.request.Request(addresses[1], headers={"Host": "example.org"})
+    with pytest.raises(urllib.error.HTTPError, match="403"):  # MLflow's own check
+        urllib.request.urlopen(rebound)
     process.send_signal(signal.SIGINT)
     assert process.wait(40) == 0
     deadline = time.monotonic() + 10
