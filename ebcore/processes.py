@@ -40,7 +40,7 @@ def leave_with_parent(parent: int | None = None) -> None:
 
 @contextmanager
 def leaving() -> Iterator[None]:
-    """Around the bounded wait of a process that was told to leave: being told again changes nothing.
+    """Around the bounded wait of a process told to leave: being told again changes nothing.
 
     A group's signal comes twice: to the process itself, and when its parent dies of it.
     """
