@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from ebcore.checkpoint import load_checkpoint, save_checkpoint
 from ebcore.errors import InputError
+from ebcore.files import drop_abandoned
 
 _KEEP = 2
+_DAMAGED = ".damaged"
 _NAME = re.compile(r"state-(\d+)\.safetensors")
 
 
@@ -38,13 +40,18 @@ def save_state(
 
 
 def newest_state(folder: Path) -> tuple[int, list[str]]:
-    """The step of the newest undamaged state (0 where there is none), and what is damaged."""
+    """The step of the newest undamaged state (0 where there is none), and what is damaged.
+
+    Sets damaged states aside, else they would count among those that are kept.
+    """
+    drop_abandoned(folder, "state-*")
     damaged = []
     for path in reversed(_states(folder)):
         try:
             load_checkpoint(path)
         except InputError as error:
             damaged.append(str(error))
+            path.rename(path.with_suffix(_DAMAGED))
         else:
             return int(_NAME.fullmatch(path.name)[1]), damaged  # type: ignore[index]
     return 0, damaged
@@ -72,7 +79,8 @@ def restore_state(
 
 def drop_states(folder: Path) -> None:
     """Removes the states of a run that is done."""
-    for path in _states(folder):
+    drop_abandoned(folder, "*")
+    for path in (*_states(folder), *folder.glob(f"state-*{_DAMAGED}")):
         path.unlink()
 
 
