@@ -35,14 +35,14 @@ def save_state(
     for index, values in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{key}": value for key, value in values.items()}
     save_checkpoint(_path(folder, step), tensors, {**progress, "step": step})
-    for old in _states(folder)[:-_KEEP]:
-        old.unlink()
+    _drop_older(folder)
 
 
 def newest_state(folder: Path) -> tuple[int, list[str]]:
     """The step of the newest undamaged state (0 where there is none), and what is damaged.
 
-    Sets damaged states aside, else they would count among those that are kept.
+    Sets damaged states aside, else they would count among those that are kept, and removes what
+    a crash while saving has left.
     """
     drop_abandoned(folder, "state-*")
     damaged = []
@@ -53,6 +53,7 @@ def newest_state(folder: Path) -> tuple[int, list[str]]:
             damaged.append(str(error))
             path.rename(path.with_suffix(_DAMAGED))
         else:
+            _drop_older(folder)
             return int(_NAME.fullmatch(path.name)[1]), damaged  # type: ignore[index]
     return 0, damaged
 
@@ -82,6 +83,11 @@ def drop_states(folder: Path) -> None:
     drop_abandoned(folder, "*")
     for path in (*_states(folder), *folder.glob(f"state-*{_DAMAGED}")):
         path.unlink()
+
+
+def _drop_older(folder: Path) -> None:
+    for old in _states(folder)[:-_KEEP]:
+        old.unlink()
 
 
 def _path(folder: Path, step: int) -> Path:
