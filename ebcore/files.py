@@ -31,7 +31,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         InputError: the disk refuses the data (full, read-only); the old file stays as it was.
     """
     path = Path(path)
-    with _refusals_named(path):
+    with refusals_named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         drop_abandoned(path.parent, escape(path.name))
         handle, temporary = _make_temporary(path)
@@ -67,7 +67,8 @@ def _make_temporary(path: Path) -> tuple[int, Path]:
 
 
 @contextmanager
-def _refusals_named(path: Path) -> Iterator[None]:
+def refusals_named(path: Path) -> Iterator[None]:
+    """Turns a refusal of the disk inside the block into an `InputError` about `path`."""
     try:
         yield
     except OSError as error:
