@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from ebcore.errors import InputError
-from ebcore.files import atomic_path
+from ebcore.files import atomic_write
 
 FORMAT = "ebcore-checkpoint-1"
 _KEY = "ebcore"
@@ -35,12 +35,11 @@ def save_checkpoint(path: str | Path, tensors: dict[str, Tensor], meta: dict[str
     text = json.dumps(meta, sort_keys=True)
     digest = _digest(plain, text)
     header = {"format": FORMAT, "meta": meta, "sha256": digest}
-    with atomic_path(path) as temporary:
-        try:
-            # One entry: safetensors writes several in random order.
-            save_file(plain, temporary, metadata={_KEY: json.dumps(header, sort_keys=True)})
-        except SafetensorError as error:
-            raise InputError(path, f"cannot be written ({error})", "Free disk space.") from error
+    # One entry: safetensors writes several in random order. Not its save_file: that makes a
+    # temporary of its own, which nothing removes after a crash.
+    content = save(plain, metadata={_KEY: json.dumps(header, sort_keys=True)})
+    with atomic_write(path, "wb") as file:
+        file.write(content)
     return digest
 
 

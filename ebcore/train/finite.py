@@ -27,7 +27,7 @@ def check_finite(
     """Checks loss and (averaged) gradients of one step.
 
     Args:
-        gradients: False where a loss scaler looks after them.
+        gradients: False where a loss scaler may be the reason, and looks after them.
 
     Raises:
         InputError: something here is NaN or infinite; names the step, the layer and the batch.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ebcore.files import atomic_write
+from ebcore.files import atomic_write, refusals_named
 
 _NAME = "log.jsonl"
+_ALWAYS = {"event", "step", "epoch", "time"}
 
 
 class RunLog:
@@ -18,15 +20,21 @@ class RunLog:
     def __init__(self, folder: Path, step: int, epoch: int) -> None:
         # An epoch's own record comes after the state of its last step.
         kept = [r for r in read_log(folder) if step and (r["step"], r["epoch"]) <= (step, epoch)]
-        with atomic_write(folder / _NAME) as file:
+        self._path = folder / _NAME
+        with atomic_write(self._path) as file:
             file.writelines(json.dumps(record) + "\n" for record in kept)
-        self._file = open(folder / _NAME, "a", encoding="utf-8")  # noqa: SIM115
+        self._file = open(self._path, "a", encoding="utf-8")  # noqa: SIM115
 
     def write(self, event: str, step: int, epoch: int, **values: Any) -> None:
-        """Adds a record and hands it to the system at once."""
+        """Adds a record and hands it to the system at once.
+
+        Raises:
+            InputError: the disk refuses it (full, read-only).
+        """
         record = {"event": event, "step": step, "epoch": epoch, "time": time.time(), **values}
-        self._file.write(json.dumps(record) + "\n")
-        self._file.flush()
+        with refusals_named(self._path):
+            self._file.write(json.dumps(record) + "\n")
+            self._file.flush()
 
     def close(self) -> None:
         self._file.close()
@@ -62,9 +70,15 @@ class LogTail:
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """All whole records; a last line cut short by a kill is left out."""
+    """All whole records; a last line cut short by a kill, or one that is damaged, is left out."""
     try:
-        text = (folder / _NAME).read_text(encoding="utf-8")
+        content = (folder / _NAME).read_bytes()
     except FileNotFoundError:
         return []
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    records = []
+    for line in content[: content.rfind(b"\n") + 1].split(b"\n"):
+        with suppress(ValueError):
+            record = json.loads(line)
+            if isinstance(record, dict) and record.keys() >= _ALWAYS:
+                records.append(record)
+    return records

@@ -26,7 +26,7 @@ from ebcore.train.job import FINAL, RESULT, Job
 from ebcore.train.log import RunLog
 from ebcore.train.meter import Lap, Meter
 from ebcore.train.mixup import mixup
-from ebcore.train.precision import mixed_precision
+from ebcore.train.precision import may_overflow, mixed_precision
 from ebcore.train.schedule import learning_rate
 from ebcore.train.signals import StopRequest
 from ebcore.train.state import newest_state, restore_state, save_state
@@ -172,7 +172,7 @@ class Trainer:
             epoch=epoch,
             images=images,
             indices=batch.indices,
-            gradients=not self.scaler.is_enabled(),
+            gradients=not may_overflow(self.scaler),
         )
         self.scaler.step(self.optimizer)
         self.scaler.update()

@@ -19,3 +19,8 @@ def mixed_precision(amp: str, device: torch.device) -> tuple[Any, torch.amp.Grad
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(amp)
     autocast = torch.autocast(device.type, dtype) if dtype else nullcontext()
     return autocast, torch.amp.GradScaler(device.type, enabled=amp == "fp16")
+
+
+def may_overflow(scaler: torch.amp.GradScaler) -> bool:
+    """Whether a non-finite gradient may be due to the loss scale, which the scaler then lowers."""
+    return scaler.is_enabled() and scaler.get_scale() > 1

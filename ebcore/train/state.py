@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from ebcore.checkpoint import load_checkpoint, save_checkpoint
 from ebcore.errors import InputError
+from ebcore.files import drop_abandoned
 
 _KEEP = 2
+_DAMAGED = ".damaged"
 _NAME = re.compile(r"state-(\d+)\.safetensors")
 
 
@@ -33,19 +35,25 @@ def save_state(
     for index, values in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{key}": value for key, value in values.items()}
     save_checkpoint(_path(folder, step), tensors, {**progress, "step": step})
-    for old in _states(folder)[:-_KEEP]:
-        old.unlink()
+    _drop_older(folder)
 
 
 def newest_state(folder: Path) -> tuple[int, list[str]]:
-    """The step of the newest undamaged state (0 where there is none), and what is damaged."""
+    """The step of the newest undamaged state (0 where there is none), and what is damaged.
+
+    Sets damaged states aside, else they would count among those that are kept, and removes what
+    a crash while saving has left.
+    """
+    drop_abandoned(folder, "state-*")
     damaged = []
     for path in reversed(_states(folder)):
         try:
             load_checkpoint(path)
         except InputError as error:
             damaged.append(str(error))
+            path.rename(path.with_suffix(_DAMAGED))
         else:
+            _drop_older(folder)
             return int(_NAME.fullmatch(path.name)[1]), damaged  # type: ignore[index]
     return 0, damaged
 
@@ -72,8 +80,14 @@ def restore_state(
 
 def drop_states(folder: Path) -> None:
     """Removes the states of a run that is done."""
-    for path in _states(folder):
+    drop_abandoned(folder, "*")
+    for path in (*_states(folder), *folder.glob(f"state-*{_DAMAGED}")):
         path.unlink()
+
+
+def _drop_older(folder: Path) -> None:
+    for old in _states(folder)[:-_KEEP]:
+        old.unlink()
 
 
 def _path(folder: Path, step: int) -> Path:

@@ -50,17 +50,22 @@ class Place:
         )
 
 
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+def write_bands(root: Path, counts: tuple[int, int]) -> None:
+    """`counts` (train, val) images of 16 px in each of three classes."""
     random = np.random.default_rng(0)
-    for split, count in (("train", 24), ("val", 5)):
+    for split, count in zip(("train", "val"), counts, strict=True):
         for label in range(3):
-            folder = tmp_path / "images" / split / str(label)
+            folder = root / split / str(label)
             folder.mkdir(parents=True)
             for number in range(count):
                 pixels = random.integers(0, 90, (16, 16, 3), dtype=np.uint8)
                 pixels[4 * label : 4 * label + 5] += 150  # a bright band tells the class
                 Image.fromarray(pixels).save(folder / f"{number:02}.JPEG", quality=95)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    write_bands(tmp_path / "images", counts=(24, 5))
     monkeypatch.chdir(tmp_path)
     content = yaml.safe_load((ROOT / "params" / "digits.yaml").read_text())
     content["data"] |= {"folder": "images", "name": "bands", "fetch": []}

@@ -1,7 +1,12 @@
 """The run's log."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
+import pytest
+
+from ebcore.errors import InputError
 from ebcore.train.log import LogTail, RunLog, read_log
 
 
@@ -34,3 +39,30 @@ def test_a_tail_passes_over_an_earlier_run_and_follows_the_new_one(tmp_path: Pat
     assert [r["event"] for r in tail.new()] == ["step", "epoch"]
     assert tail.new() == []
     log.close()
+
+
+@pytest.mark.parametrize(
+    "damage", ["\0" * 40, '{"step": 4, "epoch"', "[1]", '{"stup": 4}', "\udcff"]
+)
+def test_a_damaged_line_costs_no_other(tmp_path: Path, damage: str) -> None:
+    log = RunLog(tmp_path, 0, 0)
+    log.write("step", 1, 0)
+    with open(tmp_path / "log.jsonl", "a", errors="surrogateescape") as file:
+        file.write(f"{damage}\n")
+    log.write("step", 2, 0)
+    log.close()
+    assert [r["step"] for r in read_log(tmp_path)] == [1, 2]
+    RunLog(tmp_path, 2, 0).close()
+    assert [r["step"] for r in read_log(tmp_path)] == [1, 2]
+
+
+def test_a_full_disk_is_reported_with_the_file(tmp_path: Path) -> None:
+    log = RunLog(tmp_path, 0, 0)
+    log.write("step", 1, 0)
+    log.close()
+    log._file = open("/dev/full", "w")  # noqa: SIM115
+    with pytest.raises(InputError, match=r"log\.jsonl: cannot be written \(No space left .*Free"):
+        log.write("step", 2, 0)
+    with pytest.raises(OSError, match="No space left"):
+        log.close()  # what it could not write
+    assert [r["step"] for r in read_log(tmp_path)] == [1]
