@@ -85,6 +85,8 @@ class ModelParams(_Section):
     pointwise: bool | None = None
     se: bool | None = None
     layout: Literal["expert", "bi-real", "xnor", "bnn", "real"] | None = None
+    activation: Literal["none", "relu", "prelu", "two_slope_prelu", "shifted_prelu"] | None = None
+    activation_position: Literal["before", "after", "both"] | None = None
     se_ratio: Positive = 8
     gate: Literal["softmax", "sigmoid"] = "softmax"
     temperature: Annotated[float, Field(gt=0)] = 1.0

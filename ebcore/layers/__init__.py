@@ -3,6 +3,15 @@
 from ebcore.layers.binary_conv import BinaryConv2d
 from ebcore.layers.gate import Gate
 from ebcore.layers.se import SqueezeExcite
+from ebcore.layers.shifted_prelu import ShiftedPReLU
+from ebcore.layers.two_slope_prelu import TwoSlopePReLU
 from ebcore.layers.unit import ConvUnit
 
-__all__ = ["BinaryConv2d", "ConvUnit", "Gate", "SqueezeExcite"]
+__all__ = [
+    "BinaryConv2d",
+    "ConvUnit",
+    "Gate",
+    "ShiftedPReLU",
+    "SqueezeExcite",
+    "TwoSlopePReLU",
+]

@@ -62,11 +62,12 @@ def make_block(
             body += [conv(i, o, *rest), *make_layers(layout.after, o)]
         skipped = Residual(nn.Sequential(*body), skip(in_channels, out_channels, stride))
         return Block(skipped, *make_layers(layout.joint, out_channels))
-    units = []
+    units: list[nn.Module] = []
     for i, o, kernel, step, parts in shapes:
         middle, own_skip = conv(i, o, kernel, step, parts), skip(i, o, step)
         before = _joined(make_layers(layout.before, i))
         units.append(ConvUnit(before, middle, _joined(make_layers(layout.after, o)), own_skip))
+        units += make_layers(layout.joint, o)
     return Block(*units)
 
 

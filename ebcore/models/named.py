@@ -12,6 +12,8 @@ FAMILY: dict[str, Any] = {
     "pointwise": True,
     "se": False,
     "layout": "expert",
+    "activation": None,  # the layout's own
+    "activation_position": None,
 }
 
 _RESNET_18: dict[str, Any] = {

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ebcore.errors import InputError
 from ebcore.layers import BinaryConv2d
 from ebcore.models.blocks import Block, make_block
-from ebcore.models.layout import LAYOUTS
+from ebcore.models.layout import ACTIVATIONS, LAYOUTS, POSITIONS, with_activation
 from ebcore.models.named import options_of
 from ebcore.models.shortcuts import SHORTCUTS, make_shortcut
 from ebcore.models.spec import parse_spec
@@ -60,6 +60,8 @@ def resnet(
     gate: str = "softmax",
     temperature: float = 1.0,
     layout: str | None = None,
+    activation: str | None = None,
+    activation_position: str | None = None,
 ) -> EBResNet:
     """Builds a network from the paper's structure name, or a known one from its own.
 
@@ -78,10 +80,14 @@ def resnet(
         gate, temperature: the gate's backward activation (Table 9).
         layout: order of layers in a block, a name of `ebcore.models.layout.LAYOUTS`. Family:
             "expert".
+        activation: of the blocks, one of `ebcore.models.layout.ACTIVATIONS`. None: the layout's.
+        activation_position: "before" the shortcut's addition, "after" it, or "both". None: where
+            the layout has it.
 
     Raises:
-        InputError: an unknown name, groups that do not divide a stage's channels, or several
-            experts in a layout whose scale comes from one kernel.
+        InputError: an unknown name, groups that do not divide a stage's channels, several experts
+            in a layout whose scale comes from one kernel, or an activation that does not fit its
+            place.
     """
     config: dict[str, Any] = dict(locals())
     options = options_of(spec)
@@ -90,7 +96,11 @@ def resnet(
     _known("stem", config["stem"], STEMS)
     _known("shortcut", config["shortcut"], SHORTCUTS)
     _known("layout", config["layout"], LAYOUTS)
-    order = LAYOUTS[config["layout"]]
+    _known("activation", config["activation"] or "none", ACTIVATIONS)
+    _known("activation_position", config["activation_position"] or "before", POSITIONS)
+    order = with_activation(
+        LAYOUTS[config["layout"]], config["activation"], config["activation_position"]
+    )
     if order.scale == "mean" and config["experts"] > 1:
         raise InputError(
             f"layout {config['layout']!r}",

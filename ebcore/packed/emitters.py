@@ -7,13 +7,13 @@ from torch import Tensor, nn
 
 from ebcore.binarize import hard_sign
 from ebcore.errors import InputError
-from ebcore.layers import BinaryConv2d, ConvUnit
+from ebcore.layers import BinaryConv2d, ConvUnit, ShiftedPReLU, TwoSlopePReLU
 from ebcore.models.blocks import Residual
 from ebcore.models.resnet import EBResNet
 from ebcore.models.stems import EfficientStem
 from ebcore.packed.compiler import Builder, register
 from ebcore.packed.graph import Bits
-from ebcore.packed.ops import NONE, PRELU, RELU
+from ebcore.packed.ops import NONE, PIECEWISE, PRELU, RELU
 
 
 @register(BinaryConv2d)
@@ -136,6 +136,22 @@ def _relu(b: Builder, m: nn.ReLU, name: str, value: int) -> int:
 def _prelu(b: Builder, m: nn.PReLU, name: str, value: int) -> int:
     _need(name, m.weight.numel() > 1, "one slope for all channels")
     return b.node("activation", name, [value], {"act": PRELU}, {"slope": m.weight})
+
+
+@register(TwoSlopePReLU)
+def _two_slope_prelu(b: Builder, m: TwoSlopePReLU, name: str, value: int) -> int:
+    tensors: dict[str, Tensor | Bits | None] = {"slope": m.lower, "upper": m.upper}
+    return b.node("activation", name, [value], {"act": PIECEWISE}, tensors)
+
+
+@register(ShiftedPReLU)
+def _shifted_prelu(b: Builder, m: ShiftedPReLU, name: str, value: int) -> int:
+    tensors: dict[str, Tensor | Bits | None] = {
+        "slope": m.slope,
+        "offset": m.offset,
+        "origin": m.threshold,
+    }
+    return b.node("activation", name, [value], {"act": PIECEWISE}, tensors)
 
 
 @register(nn.Hardtanh)

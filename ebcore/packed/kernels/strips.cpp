@@ -361,7 +361,9 @@ struct Runner {
       if (node.op == kAffine) {
         k.affine(x, node.scale.data(), node.shift.data(), out.width, out.channels, to);
       } else if (node.op == kActivation) {
-        k.activate(x, node.attrs[0], node.slope.data(), out.width, out.channels, to);
+        const Activation a{node.attrs[0], node.slope.data(), node.upper.data(), node.offset.data(),
+                           node.origin.data()};
+        k.activate(x, a, out.width, out.channels, to);
       } else {
         k.add(x, row(step.in[1], r), int64_t(out.width) * out.channels, to);
       }
