@@ -10,6 +10,7 @@ FAMILY: dict[str, Any] = {
     "stem": "efficient",
     "shortcut": "prelu",
     "pointwise": True,
+    "shuffle": False,
     "se": False,
     "layout": "expert",
     "activation": None,  # the layout's own

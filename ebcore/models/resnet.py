@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -52,6 +53,7 @@ def resnet(
     shortcut: str | None = None,
     shortcut_ratio: float | None = None,
     pointwise: bool | None = None,
+    shuffle: bool | None = None,
     se: bool | None = None,
     se_ratio: int = 8,
     width: int = 64,
@@ -71,10 +73,11 @@ def resnet(
         experts: N of every binary convolution outside the shortcuts; 1 is a binary network too.
             None here and below is what the name says, else `ebcore.models.named.FAMILY`: 4.
         stem: "efficient", "basic" (7x7) or "small" (for 32x32 images). Family: "efficient".
-        shortcut: "plain", "binary", or decomposed "linear", "relu", "prelu" (A.2.1). Family:
-            "prelu".
+        shortcut: "plain", "binary", "grouped" (in the stage's groups), "concat", or decomposed
+            "linear", "relu", "prelu" (A.2.1). Family: "prelu".
         shortcut_ratio: I / middle width of a decomposed shortcut; None is E^2.
-        pointwise: the binary 1x1 after each block's two 3x3. Family: True.
+        pointwise: the binary 1x1 after each block's two 3x3, which mixes groups. Family: True.
+        shuffle: mix the groups without operations after each grouped 3x3. Family: False.
         se: Real-to-Binary's output scale, with hidden width O / se_ratio. Family: False.
         width, stem_width: channels of ResNet's first stage, and of the stem.
         gate, temperature: the gate's backward activation (Table 9).
@@ -86,8 +89,8 @@ def resnet(
 
     Raises:
         InputError: an unknown name, groups that do not divide a stage's channels, several experts
-            in a layout whose scale comes from one kernel, or an activation that does not fit its
-            place.
+            in a layout whose scale comes from one kernel, or an activation or a shortcut that does
+            not fit its place.
     """
     config: dict[str, Any] = dict(locals())
     options = options_of(spec)
@@ -118,10 +121,10 @@ def resnet(
             i, o, kernel, stride=stride, padding=kernel // 2, groups=groups, **conv_options
         )
 
-    def skip(i: int, o: int, stride: int) -> nn.Module:
-        return make_shortcut(config["shortcut"], i, o, stride, shortcut_ratio, order)
-
     def block(i: int, o: int, stride: int, groups: int) -> Block:
+        skip = partial(
+            make_shortcut, config["shortcut"], groups=groups, ratio=shortcut_ratio, layout=order
+        )
         return make_block(
             order,
             i,
@@ -129,6 +132,7 @@ def resnet(
             stride=stride,
             groups=groups,
             pointwise=config["pointwise"],
+            shuffle=config["shuffle"],
             conv=conv,
             shortcut=skip,
         )

@@ -7,7 +7,14 @@ from torch import Tensor, nn
 
 from ebcore.binarize import hard_sign
 from ebcore.errors import InputError
-from ebcore.layers import BinaryConv2d, ConvUnit, ShiftedPReLU, TwoSlopePReLU
+from ebcore.layers import (
+    BinaryConv2d,
+    ChannelShuffle,
+    ConvUnit,
+    RepeatChannels,
+    ShiftedPReLU,
+    TwoSlopePReLU,
+)
 from ebcore.models.blocks import Residual
 from ebcore.models.resnet import EBResNet
 from ebcore.models.stems import EfficientStem
@@ -167,6 +174,19 @@ def _hardtanh(b: Builder, m: nn.Hardtanh, name: str, value: int) -> int:
         if not last:
             value = b.node("activation", name, [value], {"act": RELU}, source={})
     return value
+
+
+@register(RepeatChannels)
+def _repeat_channels(b: Builder, m: RepeatChannels, name: str, value: int) -> int:
+    joined = value
+    for _ in range(m.times - 1):
+        joined = b.node("concat", name, [joined, value], source={})
+    return joined
+
+
+@register(ChannelShuffle)
+def _channel_shuffle(b: Builder, m: ChannelShuffle, name: str, value: int) -> int:
+    return b.node("shuffle", name, [value], {"groups": m.groups})
 
 
 @register(nn.MaxPool2d)

@@ -52,4 +52,5 @@ OPS = {
     "pool": Op(6, ("kernel", "stride", "padding", "max", "ceil", "include_pad")),
     "global_pool": Op(7),
     "linear": Op(8, (), ("weight", "bias")),
+    "shuffle": Op(9, ("groups",)),
 }

@@ -101,7 +101,8 @@ def _real_parts(draw: np.random.Generator) -> Graph:
     sketch.node("activation", [3], (PIECEWISE,), slope=(8,), upper=(8,), offset=(8,), origin=(8,))
     sketch.node("add", [4, 2])
     sketch.node("concat", [5, 3])
-    sketch.node("conv", [6], (1, 1, 0, 4, RELU), weight=(8, 4, 1, 1))
+    sketch.node("shuffle", [6], (4,))
+    sketch.node("conv", [7], (1, 1, 0, 4, RELU), weight=(8, 4, 1, 1))
     return sketch.graph
 
 

@@ -23,6 +23,7 @@ enum Op : int32_t {
   kPool = 6,        // kernel stride padding max ceil include_pad
   kGlobalPool = 7,
   kLinear = 8,      // | weight bias
+  kShuffle = 9,     // groups: channel g * C / groups + k goes to k * groups + g
 };
 
 // With z = y - origin: z < 0 ? z * slope : z, or for kPiecewise z * (z < 0 ? slope : upper) + offset.

@@ -38,7 +38,8 @@ const std::vector<OpNames>& op_names() {
       {"concat", {}, {}, 2, 2},
       {"pool", {"kernel", "stride", "padding", "max", "ceil", "include_pad"}, {}},
       {"global_pool", {}, {}},
-      {"linear", {}, {"weight", "bias"}}};
+      {"linear", {}, {"weight", "bias"}},
+      {"shuffle", {"groups"}, {}}};
   return table;
 }
 

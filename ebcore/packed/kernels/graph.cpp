@@ -272,6 +272,10 @@ struct Builder {
         return make_value(int64_t(in.channels) + second.channels, in.height, in.width);
       }
       case kPool: return pool(n);
+      case kShuffle:
+        require(in.channels % attr(n, 0, 1, kMaxChannels) == 0,
+                "has groups that do not divide its channels");
+        return in;
       case kGlobalPool: return make_value(in.channels, 1, 1);
       case kLinear: {
         require(in.pixels() == 1, "needs a 1x1 input");
@@ -398,7 +402,7 @@ std::unique_ptr<Model> build(const EbTensor* tensors, int tensor_count, const Eb
     node.op = Op(n.op);
     std::copy(n.inputs, n.inputs + 2, node.inputs);
     std::copy(n.attrs, n.attrs + kAttrs, node.attrs);
-    b.require(n.op >= kConv && n.op <= kLinear, "has an unknown operation");
+    b.require(n.op >= kConv && n.op <= kShuffle, "has an unknown operation");
     b.require(n.inputs[1] == -1 || node.op == kBinaryConv || node.op == kAdd || node.op == kConcat,
               "has an input too many");
     Value value = b.add_node(n, node);
