@@ -66,7 +66,8 @@ def summary(
     width: Annotated[int, typer.Option(min=1, help="Channels of stage 0 before E.")] = 64,
     stem_width: Annotated[int, typer.Option(min=1, help="Channels after the stem.")] = 64,
     shortcut: Annotated[
-        str | None, typer.Option(help="plain, binary, linear, relu or prelu (default).")
+        str | None,
+        typer.Option(help="plain, binary, grouped, concat, linear, relu or prelu (default)."),
     ] = None,
     pointwise: Annotated[
         bool | None,

@@ -77,6 +77,9 @@ _NAMES = "(bnn|xnor|double-skip|bi-real|strong-baseline|real-to-binary)-18"  # m
 SpecName = Annotated[str, Field(pattern=f"^({_STRUCTURE}|{_NAMES})$")]
 
 
+Shortcut = Literal["plain", "binary", "grouped", "concat", "linear", "relu", "prelu"]
+
+
 class ModelParams(_Section):
     """The network's structure; see `ebcore.models.resnet`. None is what the name says."""
 
@@ -84,11 +87,14 @@ class ModelParams(_Section):
     stem: Literal["efficient", "basic", "small"] | None = None
     stem_width: Positive = 64
     width: Positive = 64
-    shortcut: Literal["plain", "binary", "linear", "relu", "prelu"] | None = None
+    shortcut: Shortcut | None = None
     shortcut_ratio: Annotated[float, Field(ge=1)] | None = None
     pointwise: bool | None = None
+    shuffle: bool | None = None
     se: bool | None = None
     layout: Literal["expert", "bi-real", "xnor", "bnn", "real"] | None = None
+    activation: Literal["none", "relu", "prelu", "two_slope_prelu", "shifted_prelu"] | None = None
+    activation_position: Literal["before", "after", "both"] | None = None
     se_ratio: Positive = 8
     gate: Literal["softmax", "sigmoid"] = "softmax"
     temperature: Annotated[float, Field(gt=0)] = 1.0

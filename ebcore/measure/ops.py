@@ -15,10 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ebcore.layers import BinaryConv2d, ConvUnit
+from ebcore.layers import BinaryConv2d, ConvUnit, ShiftedPReLU, TwoSlopePReLU
 from ebcore.models.blocks import Residual
 
-_ELEMENTWISE = (nn.BatchNorm2d, nn.PReLU, nn.ReLU, nn.Hardtanh)
+_ELEMENTWISE = (
+    nn.BatchNorm2d, nn.PReLU, TwoSlopePReLU, ShiftedPReLU, nn.ReLU, nn.Hardtanh,
+)  # fmt: skip
 _ADDING = (ConvUnit, Residual)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from ebcore.layers import BinaryConv2d, ConvUnit
+from ebcore.layers import BinaryConv2d, ChannelShuffle, ConvUnit
 from ebcore.models.layout import Layout, make_layers
 
 MakeConv = Callable[[int, int, int, int, int], BinaryConv2d]  # I, O, kernel, stride, groups
@@ -38,6 +38,7 @@ def make_block(
     stride: int,
     groups: int,
     pointwise: bool,
+    shuffle: bool,
     conv: MakeConv,
     shortcut: MakeShortcut,
 ) -> Block:
@@ -45,6 +46,8 @@ def make_block(
 
     Args:
         pointwise: append the 1x1 (EBConv section 4.3).
+        shuffle: mix the groups after each grouped convolution and its addition; with one skip over
+            all units, before that.
         conv, shortcut: make the convolutions, and the shortcut where an identity does not fit.
     """
     shapes = [(in_channels, out_channels, 3, stride, groups)]
@@ -54,19 +57,23 @@ def make_block(
     def skip(i: int, o: int, step: int) -> nn.Module:
         return nn.Identity() if step == 1 and i == o else shortcut(i, o, step)
 
+    def mixing(parts: int) -> list[nn.Module]:
+        return [ChannelShuffle(parts)] if shuffle and parts > 1 else []
+
     if layout.long_skip:
         body: list[nn.Module] = []
         for i, o, *rest in shapes:
             body += make_layers(layout.joint, i) if body else []
             body += make_layers(layout.before, i)
-            body += [conv(i, o, *rest), *make_layers(layout.after, o)]
+            body += [conv(i, o, *rest), *make_layers(layout.after, o), *mixing(rest[-1])]
         skipped = Residual(nn.Sequential(*body), skip(in_channels, out_channels, stride))
         return Block(skipped, *make_layers(layout.joint, out_channels))
-    units = []
+    units: list[nn.Module] = []
     for i, o, kernel, step, parts in shapes:
         middle, own_skip = conv(i, o, kernel, step, parts), skip(i, o, step)
         before = _joined(make_layers(layout.before, i))
         units.append(ConvUnit(before, middle, _joined(make_layers(layout.after, o)), own_skip))
+        units += [*make_layers(layout.joint, o), *mixing(parts)]
     return Block(*units)
 
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
+
+from ebcore.errors import InputError
+from ebcore.layers import ShiftedPReLU, TwoSlopePReLU
 
 _NORM_EPS = 1e-4  # as in the blocks of the EBConv authors' test model
 _LAYERS: dict[str, Callable[[int], nn.Module]] = {
     "norm": lambda channels: nn.BatchNorm2d(channels, eps=_NORM_EPS),
     "prelu": nn.PReLU,
+    "two_slope_prelu": TwoSlopePReLU,
+    "shifted_prelu": ShiftedPReLU,
     "relu": lambda _: nn.ReLU(),
     "hardtanh": lambda _: nn.Hardtanh(),
 }
+ACTIVATIONS = ("none", "relu", "prelu", "two_slope_prelu", "shifted_prelu")
+POSITIONS = ("before", "after", "both")  # of an activation: the shortcut's addition
 
 
 @dataclass(frozen=True)
@@ -22,7 +29,7 @@ class Layout:
 
     Attributes:
         unit: a convolution ("conv", which takes the sign of its input) and what stands around it.
-        joint: what stands between two units and after the block's addition; only with `long_skip`.
+        joint: what stands after an addition; with `long_skip` between two units, too.
         long_skip: one shortcut spans all units of a block; else each unit has its own.
         scale: of every binary convolution, shortcuts included; see `ebcore.layers.BinaryConv2d`.
         stem: the activation that ends the stem; "none" where signs are taken of its values, as
@@ -63,6 +70,44 @@ LAYOUTS = {
     # ResNet's own; the twin that is real-valued once its binarization is switched off.
     "real": Layout(("conv", "norm"), joint=("relu",), long_skip=True, scale="none"),
 }
+
+
+def with_activation(layout: Layout, activation: str | None, position: str | None) -> Layout:
+    """`layout` with its activations exchanged, moved, or both.
+
+    Args:
+        activation: one of `ACTIVATIONS`; None is the layout's own.
+        position: one of `POSITIONS`; None is where the layout has it, or would by its kind:
+            after the addition where one skip spans a block, else before it.
+
+    Raises:
+        InputError: a position without an activation, or a ReLU whose values are signed next.
+    """
+    if activation is None and position is None:
+        return layout
+    kinds = [kind for kind in (*layout.unit, *layout.joint) if kind not in ("conv", "norm")]
+    kind = activation or (kinds[0] if kinds else "none")
+    if kind == "none" and position is not None:
+        raise InputError(
+            f"activation_position {position!r}", "has no activation", "Choose one, or leave it out."
+        )
+    position = position or ("after" if layout.long_skip else "before")
+    if kind == "relu" and position != "before" and "norm" not in layout.before:
+        raise InputError(
+            f"activation 'relu' {position} the addition",
+            "leaves nothing negative, and this layout takes signs of it",
+            "Use activation_position='before', another activation, or layout='expert'.",
+        )
+
+    def placed(layers: tuple[str, ...], *positions: str) -> tuple[str, ...]:
+        kept = tuple(layer for layer in layers if layer in ("conv", "norm"))
+        return kept + (kind,) * (kind != "none" and position in positions)
+
+    return replace(
+        layout,
+        unit=placed(layout.unit, "before", "both"),
+        joint=placed(layout.joint, "after", "both"),
+    )
 
 
 def make_layers(kinds: Sequence[str], channels: int) -> list[nn.Module]:

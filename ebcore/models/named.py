@@ -10,8 +10,11 @@ FAMILY: dict[str, Any] = {
     "stem": "efficient",
     "shortcut": "prelu",
     "pointwise": True,
+    "shuffle": False,
     "se": False,
     "layout": "expert",
+    "activation": None,  # the layout's own
+    "activation_position": None,
 }
 
 _RESNET_18: dict[str, Any] = {

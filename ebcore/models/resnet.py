@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from ebcore.errors import InputError
 from ebcore.layers import BinaryConv2d
 from ebcore.models.blocks import Block, make_block
-from ebcore.models.layout import LAYOUTS
+from ebcore.models.layout import ACTIVATIONS, LAYOUTS, POSITIONS, with_activation
 from ebcore.models.named import options_of
 from ebcore.models.shortcuts import SHORTCUTS, make_shortcut
 from ebcore.models.spec import parse_spec
@@ -52,6 +53,7 @@ def resnet(
     shortcut: str | None = None,
     shortcut_ratio: float | None = None,
     pointwise: bool | None = None,
+    shuffle: bool | None = None,
     se: bool | None = None,
     se_ratio: int = 8,
     width: int = 64,
@@ -60,6 +62,8 @@ def resnet(
     gate: str = "softmax",
     temperature: float = 1.0,
     layout: str | None = None,
+    activation: str | None = None,
+    activation_position: str | None = None,
 ) -> EBResNet:
     """Builds a network from the paper's structure name, or a known one from its own.
 
@@ -69,19 +73,24 @@ def resnet(
         experts: N of every binary convolution outside the shortcuts; 1 is a binary network too.
             None here and below is what the name says, else `ebcore.models.named.FAMILY`: 4.
         stem: "efficient", "basic" (7x7) or "small" (for 32x32 images). Family: "efficient".
-        shortcut: "plain", "binary", or decomposed "linear", "relu", "prelu" (A.2.1). Family:
-            "prelu".
+        shortcut: "plain", "binary", "grouped" (in the stage's groups), "concat", or decomposed
+            "linear", "relu", "prelu" (A.2.1). Family: "prelu".
         shortcut_ratio: I / middle width of a decomposed shortcut; None is E^2.
-        pointwise: the binary 1x1 after each block's two 3x3. Family: True.
+        pointwise: the binary 1x1 after each block's two 3x3, which mixes groups. Family: True.
+        shuffle: mix the groups without operations after each grouped 3x3. Family: False.
         se: Real-to-Binary's output scale, with hidden width O / se_ratio. Family: False.
         width, stem_width: channels of ResNet's first stage, and of the stem.
         gate, temperature: the gate's backward activation (Table 9).
         layout: order of layers in a block, a name of `ebcore.models.layout.LAYOUTS`. Family:
             "expert".
+        activation: of the blocks, one of `ebcore.models.layout.ACTIVATIONS`. None: the layout's.
+        activation_position: "before" the shortcut's addition, "after" it, or "both". None: where
+            the layout has it.
 
     Raises:
-        InputError: an unknown name, groups that do not divide a stage's channels, or several
-            experts in a layout whose scale comes from one kernel.
+        InputError: an unknown name, groups that do not divide a stage's channels, several experts
+            in a layout whose scale comes from one kernel, or an activation or a shortcut that does
+            not fit its place.
     """
     config: dict[str, Any] = dict(locals())
     options = options_of(spec)
@@ -90,7 +99,11 @@ def resnet(
     _known("stem", config["stem"], STEMS)
     _known("shortcut", config["shortcut"], SHORTCUTS)
     _known("layout", config["layout"], LAYOUTS)
-    order = LAYOUTS[config["layout"]]
+    _known("activation", config["activation"] or "none", ACTIVATIONS)
+    _known("activation_position", config["activation_position"] or "before", POSITIONS)
+    order = with_activation(
+        LAYOUTS[config["layout"]], config["activation"], config["activation_position"]
+    )
     if order.scale == "mean" and config["experts"] > 1:
         raise InputError(
             f"layout {config['layout']!r}",
@@ -108,10 +121,10 @@ def resnet(
             i, o, kernel, stride=stride, padding=kernel // 2, groups=groups, **conv_options
         )
 
-    def skip(i: int, o: int, stride: int) -> nn.Module:
-        return make_shortcut(config["shortcut"], i, o, stride, shortcut_ratio, order)
-
     def block(i: int, o: int, stride: int, groups: int) -> Block:
+        skip = partial(
+            make_shortcut, config["shortcut"], groups=groups, ratio=shortcut_ratio, layout=order
+        )
         return make_block(
             order,
             i,
@@ -119,6 +132,7 @@ def resnet(
             stride=stride,
             groups=groups,
             pointwise=config["pointwise"],
+            shuffle=config["shuffle"],
             conv=conv,
             shortcut=skip,
         )

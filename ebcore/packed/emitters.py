@@ -7,13 +7,20 @@ from torch import Tensor, nn
 
 from ebcore.binarize import hard_sign
 from ebcore.errors import InputError
-from ebcore.layers import BinaryConv2d, ConvUnit
+from ebcore.layers import (
+    BinaryConv2d,
+    ChannelShuffle,
+    ConvUnit,
+    RepeatChannels,
+    ShiftedPReLU,
+    TwoSlopePReLU,
+)
 from ebcore.models.blocks import Residual
 from ebcore.models.resnet import EBResNet
 from ebcore.models.stems import EfficientStem
 from ebcore.packed.compiler import Builder, register
 from ebcore.packed.graph import Bits
-from ebcore.packed.ops import NONE, PRELU, RELU
+from ebcore.packed.ops import NONE, PIECEWISE, PRELU, RELU
 
 
 @register(BinaryConv2d)
@@ -138,6 +145,22 @@ def _prelu(b: Builder, m: nn.PReLU, name: str, value: int) -> int:
     return b.node("activation", name, [value], {"act": PRELU}, {"slope": m.weight})
 
 
+@register(TwoSlopePReLU)
+def _two_slope_prelu(b: Builder, m: TwoSlopePReLU, name: str, value: int) -> int:
+    tensors: dict[str, Tensor | Bits | None] = {"slope": m.lower, "upper": m.upper}
+    return b.node("activation", name, [value], {"act": PIECEWISE}, tensors)
+
+
+@register(ShiftedPReLU)
+def _shifted_prelu(b: Builder, m: ShiftedPReLU, name: str, value: int) -> int:
+    tensors: dict[str, Tensor | Bits | None] = {
+        "slope": m.slope,
+        "offset": m.offset,
+        "origin": m.threshold,
+    }
+    return b.node("activation", name, [value], {"act": PIECEWISE}, tensors)
+
+
 @register(nn.Hardtanh)
 def _hardtanh(b: Builder, m: nn.Hardtanh, name: str, value: int) -> int:
     _need(name, (m.min_val, m.max_val) == (-1.0, 1.0), "other limits than -1 and 1")
@@ -151,6 +174,19 @@ def _hardtanh(b: Builder, m: nn.Hardtanh, name: str, value: int) -> int:
         if not last:
             value = b.node("activation", name, [value], {"act": RELU}, source={})
     return value
+
+
+@register(RepeatChannels)
+def _repeat_channels(b: Builder, m: RepeatChannels, name: str, value: int) -> int:
+    joined = value
+    for _ in range(m.times - 1):
+        joined = b.node("concat", name, [joined, value], source={})
+    return joined
+
+
+@register(ChannelShuffle)
+def _channel_shuffle(b: Builder, m: ChannelShuffle, name: str, value: int) -> int:
+    return b.node("shuffle", name, [value], {"groups": m.groups})
 
 
 @register(nn.MaxPool2d)

@@ -3,7 +3,8 @@
     affine -> binary_conv       the BN before the sign becomes in_scale, in_shift
     conv -> affine              BN folded into weight and bias
     binary_conv -> affine       BN folded into scale and shift
-    conv -> activation, binary_conv -> activation, binary_conv -> add
+    conv -> activation          but a piecewise one
+    binary_conv -> activation, binary_conv -> add, in either order
 
 Two nodes fuse only where the first one's value has no other reader and both stand for modules.
 """
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ebcore.packed.graph import Graph, Node
-from ebcore.packed.ops import NONE
+from ebcore.packed.ops import AFTER_ADD, NONE, PIECEWISE
 
 
 def fuse(graph: Graph) -> None:
@@ -89,10 +90,21 @@ def _affine_into_binary_conv(graph: Graph, conv: Node, affine: Node) -> bool:
 
 
 def _activation_into_conv(graph: Graph, conv: Node, activation: Node) -> bool:
-    if conv.attrs["act"] != NONE or len(conv.inputs) > 1:
+    if conv.attrs["act"] != NONE or activation.attrs["act"] == PIECEWISE:
         return False
     conv.attrs["act"] = activation.attrs["act"]
     conv.tensors |= activation.tensors
+    return _extend(conv, activation)
+
+
+def _activation_into_binary_conv(graph: Graph, conv: Node, activation: Node) -> bool:
+    if conv.attrs["act"] != NONE:
+        return False
+    conv.attrs["act"] = activation.attrs["act"] + (AFTER_ADD if len(conv.inputs) > 1 else 0)
+    if "origin" in activation.tensors:
+        before = _floats(graph, conv, "shift") if "shift" in conv.tensors else 0.0
+        _set(graph, conv, "shift", before - _floats(graph, activation, "origin"))
+    conv.tensors |= {slot: n for slot, n in activation.tensors.items() if slot != "origin"}
     return _extend(conv, activation)
 
 
@@ -110,7 +122,7 @@ _RULES: dict[tuple[str, str], Callable[[Graph, Node, Node], bool]] = {
     ("conv", "affine"): _affine_into_conv,
     ("binary_conv", "affine"): _affine_into_binary_conv,
     ("conv", "activation"): _activation_into_conv,
-    ("binary_conv", "activation"): _activation_into_conv,
+    ("binary_conv", "activation"): _activation_into_binary_conv,
     ("binary_conv", "add"): _add_into_binary_conv,
 }
 

@@ -16,7 +16,7 @@ from ebcore.packed.graph import Bits, Graph, Shape, Tensor
 from ebcore.packed.ops import OPS
 from ebcore.workspace import main_checkout
 
-_MAX_DIMS, _ATTRS, _TENSORS, _ERROR_BYTES = 5, 8, 10, 256
+_MAX_DIMS, _ATTRS, _TENSORS, _ERROR_BYTES = 5, 8, 12, 256
 
 
 class _Tensor(ctypes.Structure):

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-NONE, RELU, PRELU = 0, 1, 2  # values of the attribute `act`
+# Values of the attribute `act`, see kernels/api.h.
+NONE, RELU, PRELU, PIECEWISE = 0, 1, 2, 3
+AFTER_ADD = 4  # beside one of them: a binary convolution adds its second input first
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,17 @@ OPS = {
             "gate_bias",
             "se_reduce",
             "se_expand",
+            "upper",
+            "offset",
         ),
-        inputs=(1, 2),  # the second is added after the activation
+        inputs=(1, 2),  # the second is added after the activation, or before it
     ),
     "affine": Op(2, (), ("scale", "shift")),
-    "activation": Op(3, ("act",), ("slope",)),
+    "activation": Op(3, ("act",), ("slope", "upper", "offset", "origin")),
     "add": Op(4, inputs=(2,)),
     "concat": Op(5, inputs=(2,)),
     "pool": Op(6, ("kernel", "stride", "padding", "max", "ceil", "include_pad")),
     "global_pool": Op(7),
     "linear": Op(8, (), ("weight", "bias")),
+    "shuffle": Op(9, ("groups",)),
 }

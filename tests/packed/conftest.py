@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from ebcore.layers import BinaryConv2d
+from ebcore.layers import BinaryConv2d, ShiftedPReLU, TwoSlopePReLU
 from ebcore.models import EBResNet, resnet
 from ebcore.packed import available
 from ebcore.packed.isa import NAMES, VARIABLE
@@ -44,6 +44,9 @@ def _randomise(model: nn.Module) -> None:
             m.weight.data[0] = 0  # a constant channel
         elif isinstance(m, nn.PReLU):
             nn.init.uniform_(m.weight, -0.5, 0.5)
+        elif isinstance(m, TwoSlopePReLU | ShiftedPReLU):
+            for parameter in m.parameters():
+                nn.init.normal_(parameter)
         elif isinstance(m, BinaryConv2d):
             if m.alpha is not None:
                 nn.init.normal_(m.alpha, 0, 0.2)

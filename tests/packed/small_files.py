@@ -8,7 +8,7 @@ import numpy as np
 
 from ebcore.packed.format import encode
 from ebcore.packed.graph import Bits, Graph, Node, Shape, Tensor
-from ebcore.packed.ops import OPS, PRELU, RELU
+from ebcore.packed.ops import AFTER_ADD, OPS, PIECEWISE, PRELU, RELU
 
 _METADATA = {"classes": ["a", "b", "c", "d"], "mean": [0.5] * 3, "std": [0.25] * 3, "experts": 2}
 
@@ -66,7 +66,7 @@ def _experts(draw: np.random.Generator) -> Graph:
         gate_weight=(3, 6), gate_bias=(3,), se_reduce=(2, 6), se_expand=(6, 2),
     )  # fmt: skip
     sketch.node(
-        "binary_conv", [1, 0], (1, 1, 0, 1, RELU, 2),
+        "binary_conv", [1, 0], (1, 1, 0, 1, RELU + AFTER_ADD, 2),
         bits=(2, 6, 6, 1, 1), scale=(6,), gate_weight=(2, 6),
     )  # fmt: skip
     return sketch.graph
@@ -77,9 +77,10 @@ def _packed_for_the_next(draw: np.random.Generator) -> Graph:
     sketch = _Sketch(draw, (32, 4, 5))
     for value in range(2):
         sketch.node(
-            "binary_conv", [value, value], (1 + 2 * value, 1, value, 1, PRELU, 1),
+            "binary_conv", [value, value],
+            (1 + 2 * value, 1, value, 1, PIECEWISE + AFTER_ADD * value, 1),
             bits=(1, 32, 32, 1 + 2 * value, 1 + 2 * value), scale=(32,), slope=(32,),
-            in_scale=(32,), in_shift=(32,),
+            in_scale=(32,), in_shift=(32,), upper=(32,), offset=(32,),
         )  # fmt: skip
     sketch.node("global_pool", [2])
     return sketch.graph
@@ -97,10 +98,11 @@ def _real_parts(draw: np.random.Generator) -> Graph:
     sketch.node("conv", [0], (3, 2, 1, 1, PRELU), weight=(8, 3, 3, 3), bias=(8,), slope=(8,))
     sketch.node("pool", [1], (3, 2, 1, 1, 1, 0))
     sketch.node("affine", [2], scale=(8,), shift=(8,))
-    sketch.node("activation", [3], (PRELU,), slope=(8,))
+    sketch.node("activation", [3], (PIECEWISE,), slope=(8,), upper=(8,), offset=(8,), origin=(8,))
     sketch.node("add", [4, 2])
     sketch.node("concat", [5, 3])
-    sketch.node("conv", [6], (1, 1, 0, 4, RELU), weight=(8, 4, 1, 1))
+    sketch.node("shuffle", [6], (4,))
+    sketch.node("conv", [7], (1, 1, 0, 4, RELU), weight=(8, 4, 1, 1))
     return sketch.graph
 
 

@@ -7,7 +7,7 @@ namespace ebcore {
 
 constexpr int kMaxDims = 5;
 constexpr int kAttrs = 8;
-constexpr int kTensors = 10;
+constexpr int kTensors = 12;
 
 enum DType : int32_t { kFloat = 0, kBits = 1 };
 
@@ -15,17 +15,26 @@ enum DType : int32_t { kFloat = 0, kBits = 1 };
 enum Op : int32_t {
   kConv = 0,        // kernel stride padding groups act | weight bias slope
   kBinaryConv = 1,  // kernel stride padding groups act experts | bits scale shift in_scale in_shift
-                    //   slope gate_weight gate_bias se_reduce se_expand
+                    //   slope gate_weight gate_bias se_reduce se_expand upper offset
   kAffine = 2,      // | scale shift
-  kActivation = 3,  // act | slope
+  kActivation = 3,  // act | slope upper offset origin
   kAdd = 4,
   kConcat = 5,
   kPool = 6,        // kernel stride padding max ceil include_pad
   kGlobalPool = 7,
   kLinear = 8,      // | weight bias
+  kShuffle = 9,     // groups: channel g * C / groups + k goes to k * groups + g
 };
 
-enum Act : int32_t { kNone = 0, kRelu = 1, kPrelu = 2 };
+// With z = y - origin: z < 0 ? z * slope : z, or for kPiecewise z * (z < 0 ? slope : upper) + offset.
+enum Act : int32_t {
+  kNone = 0,
+  kRelu = 1,
+  kPrelu = 2,
+  kPiecewise = 3,
+  kFunction = 3,  // a mask
+  kAfterAdd = 4,  // beside a function: a binary convolution adds its second input first
+};
 
 }  // namespace ebcore
 

@@ -10,13 +10,26 @@ static void affine(const float* x, const float* scale, const float* shift, int64
   }
 }
 
-static void activate(const float* x, int act, const float* slope, int64_t pixels, int channels,
+static void activate(const float* x, const Activation& a, int64_t pixels, int channels,
                      float* out) {
   for (int64_t p = 0; p < pixels; ++p, x += channels, out += channels) {
     int c = 0;
-    for (; c + V <= channels; c += V) store(out + c, activation(load(x + c), act, load(slope + c)));
+    if (a.act == 3) {
+      for (; c + V <= channels; c += V) {
+        const vf z = load(x + c) - load(a.origin + c);
+        store(out + c, piecewise(z, load(a.slope + c), load(a.upper + c), load(a.offset + c)));
+      }
+      for (; c < channels; ++c) {
+        const float z = x[c] - a.origin[c];
+        out[c] = z * (z < 0.0f ? a.slope[c] : a.upper[c]) + a.offset[c];
+      }
+      continue;
+    }
+    for (; c + V <= channels; c += V) {
+      store(out + c, activation(load(x + c), a.act, load(a.slope + c)));
+    }
     for (; c < channels; ++c) {
-      out[c] = x[c] < 0.0f ? (act == 1 ? 0.0f : x[c] * slope[c]) : x[c];
+      out[c] = x[c] < 0.0f ? (a.act == 1 ? 0.0f : x[c] * a.slope[c]) : x[c];
     }
   }
 }

@@ -1,6 +1,7 @@
 // What follows the counts, without another pass over memory:
 //     accumulator = base[class] - 2 * count                  exact
 //     y = act(accumulator * scale + shift) + residual        stored as fp32 NHWC
+//         or the residual is added before the activation
 //     v = next.scale * y + next.shift, bit = v >= 0          the next layer's input
 // and the sums of v, which the next layer's gate and SE pool.
 //
@@ -15,6 +16,7 @@
 // fewer channels than lanes and goes through a small copy, never past the row's end.
 
 constexpr int kSub = kLanes / V;  // vectors per block
+constexpr int kAfter = 4;         // kAfterAdd of enum Act
 
 FN vf load(const float* p) {
   vf v;
@@ -46,7 +48,7 @@ FN void store_lanes(float* out, vf y, const float* residual, int valid) {
 // One row of one block. A copy of what it needs, because stores to `out` could change the original
 // as far as the compiler knows.
 struct Finish {
-  const float *base, *odd, *scale, *shift, *slope, *residual;
+  const float *base, *odd, *scale, *shift, *slopes, *residual;
   const float* origin;  // the chain's, of each pixel
   const int32_t* column_base;
   float* out;
@@ -66,7 +68,7 @@ FN void finish_row(const BinaryConvArgs& a, int index, int y, Finish& f) {
   const int64_t at = int64_t(y) * a.out_width * e.channels + block.output;
   f.base = e.base + a.row_base[y] + lane, f.column_base = a.column_base;
   f.odd = e.odd ? e.base + a.row_base[y] + int64_t(a.blocks) * kLanes : nullptr;
-  f.scale = e.scale + lane, f.shift = e.shift + lane, f.slope = e.slope + lane;
+  f.scale = e.scale + lane, f.shift = e.shift + lane, f.slopes = e.slopes + 3 * lane;
   f.residual = e.residual ? e.residual + at : nullptr;
   f.out = e.out + at, f.channels = e.channels, f.act = e.act, f.valid = block.valid;
   f.accumulators = e.accumulators ? e.accumulators + at : nullptr;
@@ -131,18 +133,33 @@ static __attribute__((noinline)) void keep_accumulators(const Finish& f, int64_t
 
 // A block with fewer channels than lanes; it never packs (fuse_packing in graph.cpp).
 static __attribute__((noinline)) void store_part(const Finish& f, int64_t x, int pixels,
-                                                 const Lanes* y) {
+                                                 const Lanes* y, const float* residual) {
   for (int m = 0; m < pixels; ++m) {
     const int64_t at = (x + m) * f.channels;
     for (int i = 0; i < f.valid; ++i) {
-      f.out[at + i] = f.residual ? y[m][i] + f.residual[at + i] : y[m][i];
+      f.out[at + i] = residual ? y[m][i] + residual[at + i] : y[m][i];
     }
+  }
+}
+
+static __attribute__((noinline)) void add_part(const Finish& f, int64_t x, int pixels, Lanes* y) {
+  for (int m = 0; m < pixels; ++m) {
+    for (int i = 0; i < f.valid; ++i) y[m][i] += f.residual[(x + m) * f.channels + i];
   }
 }
 
 template <int M>
 FN void keep(const vf (&y)[M][kSub], Lanes* to) {
   EBCORE_PIXELS EBCORE_SUBS store(to[m] + s * V, y[m][s]);
+}
+
+template <int M>
+FN void add_residual(const Finish& f, int64_t x, vf (&y)[M][kSub]) {
+  auto residual = walk(f.residual, f.channels, x);
+  EBCORE_PIXELS {
+    EBCORE_SUBS y[m][s] = y[m][s] + load(residual.at + s * V);
+    residual.next();
+  }
 }
 
 template <int M>
@@ -196,26 +213,39 @@ FN void finish_tile(const Finish& f, int64_t x, const vi (&sum)[M][kSub]) {
     const vf scale = load(f.scale + s * V), shift = load(f.shift + s * V);
     EBCORE_PIXELS y[m][s] = fma(y[m][s], scale, shift);
   }
-  if (f.act == 2) {
+  int act = f.act;
+  const float* residual = f.residual;
+  if (__builtin_expect(act > kAfter, 0)) {
+    if (f.valid == kLanes) {
+      add_residual<M>(f, x, y);
+    } else {
+      Lanes part[M];
+      keep<M>(y, part);
+      add_part(f, x, M, part);
+      EBCORE_PIXELS EBCORE_SUBS y[m][s] = load(part[m] + s * V);
+    }
+    act -= kAfter, residual = nullptr;
+  }
+  if (act == 2) {
     EBCORE_SUBS {
-      const vf slope = load(f.slope + s * V);
+      const vf slope = load(f.slopes + s * V);
       EBCORE_PIXELS y[m][s] = prelu(y[m][s], slope);
     }
-  } else if (f.act == 1) {
+  } else if (act == 1) {
     EBCORE_PIXELS EBCORE_SUBS y[m][s] = max0(y[m][s]);
+  } else if (act == 3) {
+    EBCORE_SUBS {
+      const vf slope = load(f.slopes + s * V), upper = load(f.slopes + kLanes + s * V);
+      const vf offset = load(f.slopes + 2 * kLanes + s * V);
+      EBCORE_PIXELS y[m][s] = piecewise(y[m][s], slope, upper, offset);
+    }
   }
   if (__builtin_expect(f.valid < kLanes, 0)) {
     Lanes part[M];
     keep<M>(y, part);
-    return store_part(f, x, M, part);
+    return store_part(f, x, M, part, residual);
   }
-  if (f.residual) {
-    auto residual = walk(f.residual, f.channels, x);
-    EBCORE_PIXELS {
-      EBCORE_SUBS y[m][s] = y[m][s] + load(residual.at + s * V);
-      residual.next();
-    }
-  }
+  if (residual) add_residual<M>(f, x, y);
   auto out = walk(f.out, f.channels, x);
   EBCORE_PIXELS {
     EBCORE_SUBS store(out.at + s * V, y[m][s]);

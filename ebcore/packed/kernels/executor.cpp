@@ -177,7 +177,7 @@ struct Step {
     const BinaryWeights& w = node.binary;
     a.end.base = w.base.data() + expert * w.base_per_expert(), a.end.odd = w.odd;
     a.end.scale = scale, a.end.shift = node.shift.data();
-    a.end.slope = node.slope.data(), a.end.act = node.attrs[4];
+    a.end.slopes = node.slopes.data(), a.end.act = node.attrs[4];
     a.end.residual = data(node.inputs[1]);
     a.end.out = y(), a.end.channels = node.shape.out_channels;
   }

@@ -30,15 +30,16 @@ const std::vector<OpNames>& op_names() {
       {"binary_conv",
        {"kernel", "stride", "padding", "groups", "act", "experts"},
        {"bits", "scale", "shift", "in_scale", "in_shift", "slope", "gate_weight", "gate_bias",
-        "se_reduce", "se_expand"},
+        "se_reduce", "se_expand", "upper", "offset"},
        1, 2},
       {"affine", {}, {"scale", "shift"}},
-      {"activation", {"act"}, {"slope"}},
+      {"activation", {"act"}, {"slope", "upper", "offset", "origin"}},
       {"add", {}, {}, 2, 2},
       {"concat", {}, {}, 2, 2},
       {"pool", {"kernel", "stride", "padding", "max", "ceil", "include_pad"}, {}},
       {"global_pool", {}, {}},
-      {"linear", {}, {"weight", "bias"}}};
+      {"linear", {}, {"weight", "bias"}},
+      {"shuffle", {"groups"}, {}}};
   return table;
 }
 

@@ -14,6 +14,15 @@ constexpr int64_t kMaxTotal = 2 * kMaxElements, kFreeTotal = 1 << 24, kTotalPerB
 constexpr int64_t kMaxReduction = 1 << 22;  // twice that many and kOrigin stay below 2^25
 constexpr int kMaxNodes = 4096;
 
+// Blocks of one vector between those of the others.
+Aligned<float> side_by_side(std::initializer_list<Aligned<float>> vectors) {
+  Aligned<float> all;
+  for (size_t b = 0; b < vectors.begin()->size(); b += kLanes) {
+    for (const auto& v : vectors) all.insert(all.end(), v.begin() + b, v.begin() + b + kLanes);
+  }
+  return all;
+}
+
 struct Builder {
   const EbTensor* tensors;
   int tensor_count;
@@ -69,6 +78,12 @@ struct Builder {
     return Aligned<float>(data, data + size);
   }
 
+  Aligned<float> vector_or(const EbNode& n, int slot, int64_t size, bool needed,
+                           float otherwise) const {
+    const float* data = floats(n, slot, {size}, needed);
+    return data ? Aligned<float>(data, data + size) : Aligned<float>(size, otherwise);
+  }
+
   int attr(const EbNode& n, int slot, int64_t low, int64_t high) const {
     require(n.attrs[slot] >= low && n.attrs[slot] <= high, "has an attribute out of range");
     return n.attrs[slot];
@@ -117,7 +132,7 @@ struct Builder {
     return s;
   }
 
-  // A residual may follow the activation of a binary convolution.
+  // A residual may follow the activation of a binary convolution, or come before it.
   void check_residual(const EbNode& n, const Value& out) const {
     if (n.inputs[1] == -1) return;
     const Value& r = input(n, 1);
@@ -186,7 +201,12 @@ struct Builder {
     require(affine == (n.tensors[4] != -1), "has half of a BN");
     node.in_scale.assign(in, 1.0f), node.in_shift.assign(in, 0.0f);
     if (affine) node.in_scale = vector(n, 3, in), node.in_shift = vector(n, 4, in);
-    const float* slope = floats(n, 5, {o}, attr(n, 4, kNone, kPrelu) == kPrelu);
+    const int act = attr(n, 4, kNone, kFunction | kAfterAdd), function = act & kFunction;
+    require(!(act & kAfterAdd) || (function != kNone && n.inputs[1] != -1),
+            "has an activation after an addition, and one of them is not there");
+    const float* slope = floats(n, 5, {o}, function >= kPrelu);
+    const float* upper = floats(n, 10, {o}, false);
+    const float* offset = floats(n, 11, {o}, false);
     node.has_gate = n.tensors[6] != -1;
     require(node.has_gate == (experts > 1), "has experts without a gate, or a gate without them");
     if (node.has_gate) node.gate = dense(n, 6, 7, in, experts);
@@ -206,7 +226,9 @@ struct Builder {
     model.origins = std::max(model.origins, lines * width);
     node.scale = lane_order(node.binary.blocks, scale, 0);
     node.shift = lane_order(node.binary.blocks, shift, 0);
-    node.slope = lane_order(node.binary.blocks, slope, 0);
+    node.slopes = side_by_side({lane_order(node.binary.blocks, slope, 0),
+                                lane_order(node.binary.blocks, upper, 1),
+                                lane_order(node.binary.blocks, offset, 0)});
     model.channels = std::max({model.channels, in, int64_t(node.scale.size()), int64_t(experts)});
     return out;
   }
@@ -234,9 +256,10 @@ struct Builder {
         node.scale = vector(n, 0, in.channels), node.shift = vector(n, 1, in.channels);
         return in;
       case kActivation:
-        attr(n, 0, kRelu, kPrelu);
-        if (n.attrs[0] == kPrelu) node.slope = vector(n, 0, in.channels);
-        else node.slope.assign(in.channels, 0.0f);
+        node.slope = vector_or(n, 0, in.channels, attr(n, 0, kRelu, kPiecewise) >= kPrelu, 0);
+        node.upper = vector_or(n, 1, in.channels, false, 1);
+        node.offset = vector_or(n, 2, in.channels, false, 0);
+        node.origin = vector_or(n, 3, in.channels, false, 0);
         return in;
       case kAdd:
         require(n.inputs[1] != -1, "lacks an input");
@@ -249,6 +272,10 @@ struct Builder {
         return make_value(int64_t(in.channels) + second.channels, in.height, in.width);
       }
       case kPool: return pool(n);
+      case kShuffle:
+        require(in.channels % attr(n, 0, 1, kMaxChannels) == 0,
+                "has groups that do not divide its channels");
+        return in;
       case kGlobalPool: return make_value(in.channels, 1, 1);
       case kLinear: {
         require(in.pixels() == 1, "needs a 1x1 input");
@@ -375,7 +402,7 @@ std::unique_ptr<Model> build(const EbTensor* tensors, int tensor_count, const Eb
     node.op = Op(n.op);
     std::copy(n.inputs, n.inputs + 2, node.inputs);
     std::copy(n.attrs, n.attrs + kAttrs, node.attrs);
-    b.require(n.op >= kConv && n.op <= kLinear, "has an unknown operation");
+    b.require(n.op >= kConv && n.op <= kShuffle, "has an unknown operation");
     b.require(n.inputs[1] == -1 || node.op == kBinaryConv || node.op == kAdd || node.op == kConcat,
               "has an input too many");
     Value value = b.add_node(n, node);

@@ -43,6 +43,8 @@ struct Node {
   RealWeights real;
   Bf16Weights bf16;
   Aligned<float> scale, shift, slope;  // per output channel, in lane order for convolutions
+  Aligned<float> upper, offset, origin;  // of an activation, see enum Act
+  Aligned<float> slopes;  // of one that a binary convolution has, see Epilogue
   Aligned<float> in_scale, in_shift;   // the BN before the sign
   int64_t bits = 0;     // binary convolutions: place of their packed input in the arena, in words
   int packs_for = -1;   // the node whose input this one's epilogue packs

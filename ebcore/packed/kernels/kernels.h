@@ -37,13 +37,14 @@ struct SignPackArgs {
 };
 
 // What follows a binary convolution, all per output channel:
-//     y = act((base - 2 * count) * scale + shift) + residual, and the next layer's signs of y.
+//     y = act((base - 2 * count) * scale + shift) + residual, and the next layer's signs of y
+// or, for kAfterAdd, the residual is added before the activation.
 struct Epilogue {
   const float* base;   // [row classes][column classes][blocks + 1][16], see layout.h
-  const float* scale;  // scale, shift, slope: in lane order, padded to whole blocks
+  const float* scale;  // scale, shift: in lane order, padded to whole blocks
   const float* shift;
-  const float* slope;
-  int act;
+  const float* slopes;  // [blocks][3][16]: slope, upper and offset of an activation
+  int act;              // see enum Act
   bool odd;               // the last block of base counts
   const float* residual;  // [OH][OW][O] or null
   float* out;             // [OH][OW][O]
@@ -100,6 +101,12 @@ struct RealConvArgs {
   int channels;     // and from one output pixel
 };
 
+// A layer of its own, per channel; see enum Act.
+struct Activation {
+  int act;
+  const float *slope, *upper, *offset, *origin;
+};
+
 struct PoolArgs {
   const float* x;  // row `first` of [H][W][C]
   int first;
@@ -129,8 +136,7 @@ struct Kernels {
   void (*mean)(const float* x, int64_t rows, int channels, float divisor, float* out);
   void (*affine)(const float* x, const float* scale, const float* shift, int64_t pixels,
                  int channels, float* out);
-  void (*activate)(const float* x, int act, const float* slope, int64_t pixels, int channels,
-                   float* out);
+  void (*activate)(const float* x, const Activation& a, int64_t pixels, int channels, float* out);
   // Says whether there is a NaN in it.
   bool (*copy)(const float* from, int64_t count, float* to);
   void (*add)(const float* a, const float* b, int64_t count, float* out);

@@ -230,6 +230,7 @@ struct Runner {
       case kConv: return conv(step, node, rows);
       case kPool: return pool(step, node, rows);
       case kConcat: return concat(step, node, rows);
+      case kShuffle: return shuffle(step, node, rows);
       default: return elementwise(step, node, rows);
     }
   }
@@ -352,6 +353,20 @@ struct Runner {
     }
   }
 
+  void shuffle(const StripStep& step, const Node& node, Range rows) const {
+    const Plane& out = s.planes[step.out];
+    const int groups = node.attrs[0], each = out.channels / groups;
+    for (int r = rows.first; r < rows.last; ++r) {
+      const float* x = row(step.in[0], r);
+      float* to = row(step.out, r);
+      for (int i = 0; i < out.width; ++i, x += out.channels) {
+        for (int k = 0; k < each; ++k) {
+          for (int g = 0; g < groups; ++g) *to++ = x[g * each + k];
+        }
+      }
+    }
+  }
+
   void elementwise(const StripStep& step, const Node& node, Range rows) const {
     const Kernels& k = *m.kernels;
     const Plane& out = s.planes[step.out];
@@ -361,7 +376,9 @@ struct Runner {
       if (node.op == kAffine) {
         k.affine(x, node.scale.data(), node.shift.data(), out.width, out.channels, to);
       } else if (node.op == kActivation) {
-        k.activate(x, node.attrs[0], node.slope.data(), out.width, out.channels, to);
+        const Activation a{node.attrs[0], node.slope.data(), node.upper.data(), node.offset.data(),
+                           node.origin.data()};
+        k.activate(x, a, out.width, out.channels, to);
       } else {
         k.add(x, row(step.in[1], r), int64_t(out.width) * out.channels, to);
       }
@@ -374,7 +391,7 @@ struct Runner {
 bool row_local(const Model& m, int node) {
   const Op op = m.nodes[node].op;
   return op == kConv || op == kPool || op == kAffine || op == kActivation || op == kAdd ||
-         op == kConcat;
+         op == kConcat || op == kShuffle;
 }
 
 Segment plan_segment(const Model& m, int first, int last) {

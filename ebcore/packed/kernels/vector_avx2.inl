@@ -33,6 +33,12 @@ FN vf prelu(vf a, vf slope) {
   return (vf)_mm256_blendv_ps((__m256)a, (__m256)(a * slope), below);
 }
 
+// z * (z < 0 ? slope : upper) + offset.
+FN vf piecewise(vf z, vf slope, vf upper, vf offset) {
+  const __m256 below = _mm256_cmp_ps((__m256)z, _mm256_setzero_ps(), _CMP_LT_OQ);
+  return fma(z, (vf)_mm256_blendv_ps((__m256)upper, (__m256)slope, below), offset);
+}
+
 FN vu bit_count(vu x) {
   const __m256i table = _mm256_broadcastsi128_si256(
       _mm_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4));

@@ -34,6 +34,12 @@ FN vf prelu(vf a, vf slope) {
   return (vf)_mm512_mask_mul_ps((__m512)a, below, (__m512)a, (__m512)slope);
 }
 
+// z * (z < 0 ? slope : upper) + offset.
+FN vf piecewise(vf z, vf slope, vf upper, vf offset) {
+  const __mmask16 below = _mm512_cmp_ps_mask((__m512)z, _mm512_setzero_ps(), _CMP_LT_OQ);
+  return fma(z, (vf)_mm512_mask_mov_ps((__m512)upper, below, (__m512)slope), offset);
+}
+
 // v0 ? ~v1 : before, bit by bit; see prefix.inl.
 FN vu carry(vu before, vu v0, vu v1) {
   return (vu)_mm512_ternarylogic_epi32((__m512i)v0, (__m512i)v1, (__m512i)before, 0x3a);

@@ -26,6 +26,12 @@ FN vf prelu(vf a, vf slope) {
   return (vf)vbslq_f32(below, (float32x4_t)(a * slope), (float32x4_t)a);
 }
 
+// z * (z < 0 ? slope : upper) + offset.
+FN vf piecewise(vf z, vf slope, vf upper, vf offset) {
+  const uint32x4_t below = vcltq_f32((float32x4_t)z, vdupq_n_f32(0.0f));
+  return fma(z, (vf)vbslq_f32(below, (float32x4_t)slope, (float32x4_t)upper), offset);
+}
+
 // Bit i is 1 where lane i is >= 0 (-0.0 too).
 FN uint32_t nonnegative(vf a) {
   const uint32_t weights[4] = {1, 2, 4, 8};

@@ -40,6 +40,12 @@ FN vf prelu(vf a, vf slope) {
   return (vf)(((vi)(a * slope) & below) | ((vi)a & ~below));
 }
 
+// z * (z < 0 ? slope : upper) + offset.
+FN vf piecewise(vf z, vf slope, vf upper, vf offset) {
+  const vi below = z < set1(0.0f);
+  return fma(z, (vf)(((vi)slope & below) | ((vi)upper & ~below)), offset);
+}
+
 // Set bits of each byte.
 FN vu bit_count(vu x) {
   x = x - ((x >> 1) & set1u(0x55555555u));

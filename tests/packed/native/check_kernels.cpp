@@ -25,8 +25,19 @@ int draw(int low, int high) { return std::uniform_int_distribution<int>(low, hig
 float normal() { return std::normal_distribution<float>()(engine); }
 
 struct Case {
-  int groups, in_group, out_group, kernel, stride, padding, height, width;
+  int groups, in_group, out_group, kernel, stride, padding, height, width, act;
 };
+
+// What an activation makes of y, and of the residual beside it.
+float finish(int act, float y, float residual, float slope, float upper, float offset) {
+  if (act & ebcore::kAfterAdd) y += residual;
+  switch (act & ebcore::kFunction) {
+    case ebcore::kRelu: y = y < 0 ? 0 : y; break;
+    case ebcore::kPrelu: y = y < 0 ? y * slope : y; break;
+    case ebcore::kPiecewise: y = y * (y < 0 ? slope : upper) + offset;
+  }
+  return act & ebcore::kAfterAdd ? y : y + residual;
+}
 
 Case draw_case() {
   const int widths[] = {1, 3, 8, 16, 17, 31, 32, 33, 64, 70, 128};
@@ -34,12 +45,21 @@ Case draw_case() {
   c.groups = draw(1, 4), c.in_group = widths[draw(0, 10)], c.out_group = widths[draw(0, 8)];
   c.kernel = draw(1, 4), c.stride = draw(1, 2), c.padding = draw(0, c.kernel);
   c.height = c.kernel + draw(0, 5), c.width = c.kernel + draw(0, 16);
+  c.act = draw(0, 3);
+  if (draw(0, 1)) {  // as large as its input, which it adds
+    c.out_group = c.in_group, c.kernel = 3, c.stride = c.padding = 1;
+    if (c.act && draw(0, 1)) c.act |= ebcore::kAfterAdd;
+  }
   return c;
 }
 
 bool agrees(const Case& c, const char* isa, int threads) {
   const int in = c.groups * c.in_group, out = c.groups * c.out_group, k = c.kernel;
   std::vector<float> x(in * c.height * c.width), scale(out), shift(out);
+  std::vector<float> slope(out), upper(out), offset(out);
+  for (auto* values : {&slope, &upper, &offset}) {
+    for (float& v : *values) v = normal();
+  }
   for (float& v : x) v = normal();
   for (float& v : scale) v = normal();
   for (float& v : shift) v = normal();
@@ -53,13 +73,18 @@ bool agrees(const Case& c, const char* isa, int threads) {
   const EbTensor tensors[] = {
       {bits.data(), int64_t(bits.size()), ebcore::kBits, 5, {1, out, c.in_group, k, k}},
       {scale.data(), out * 4, ebcore::kFloat, 1, {out}},
-      {shift.data(), out * 4, ebcore::kFloat, 1, {out}}};
-  const EbNode node{ebcore::kBinaryConv, {0, -1}, {k, c.stride, c.padding, c.groups, 0, 1},
-                    {0, 1, 2, -1, -1, -1, -1, -1, -1, -1}};
+      {shift.data(), out * 4, ebcore::kFloat, 1, {out}},
+      {slope.data(), out * 4, ebcore::kFloat, 1, {out}},
+      {upper.data(), out * 4, ebcore::kFloat, 1, {out}},
+      {offset.data(), out * 4, ebcore::kFloat, 1, {out}}};
+  const bool adds = in == out && k == 3 && c.stride == 1 && c.padding == 1;
+  const EbNode node{ebcore::kBinaryConv, {0, adds ? 0 : -1},
+                    {k, c.stride, c.padding, c.groups, c.act, 1},
+                    {0, 1, 2, -1, -1, 3, -1, -1, -1, -1, 4, 5}};
   const int32_t shape[] = {in, c.height, c.width};
   void* model = nullptr;
   char error[256] = "";
-  if (ebcore_build(tensors, 3, &node, 1, shape, isa, &model, error, sizeof error)) {
+  if (ebcore_build(tensors, 6, &node, 1, shape, isa, &model, error, sizeof error)) {
     std::printf("%s: %s\n", isa, error);
     return false;
   }
@@ -90,7 +115,8 @@ bool agrees(const Case& c, const char* isa, int threads) {
         }
       }
       const int at = o * oh * ow + p;
-      const float real = float(expected) * scale[o] + shift[o];
+      const float real = finish(c.act, float(expected) * scale[o] + shift[o], adds ? x[at] : 0,
+                                slope[o], upper[o], offset[o]);
       same = accumulators[at] == expected && std::fabs(y[at] - real) <= 1e-5f * (1 + std::fabs(real));
       if (!same) {
         std::printf("%s: %d is %d (%g instead of %g)\n", isa, expected, accumulators[at], y[at], real);
