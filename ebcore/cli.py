@@ -105,7 +105,7 @@ def summary(
         )
         size = image_size or 224
     count = count_ops(model, (model.config["in_channels"], size, size))
-    show(operations_table(count, f"{model.config['spec']}, {size} x {size} px"))
+    show(operations_table(count, f"{model.title}, {size} x {size} px"))
 
 
 def _packed_summary(file: Path) -> None:
