@@ -155,6 +155,23 @@ def import_official(
         typer.echo(f"{zeros} latent weights are exactly 0: sign 0 in the authors' code, +1 here.")
 
 
+@app.command("import-sketches")
+def import_sketches(
+    name: Annotated[str, typer.Argument(help="tu-berlin or sketchy.")],
+    source: Annotated[Path, typer.Argument(help="The unpacked archive.")],
+    out: Annotated[Path, typer.Argument(help="The folder to write, for data.folder.")],
+    val_share: Annotated[
+        float, typer.Option(help="Share of each class for validation; default a third.")
+    ] = 1 / 3,
+    seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
+) -> None:
+    """Make a folder of sketches one that the pipeline reads: grey, inverted, 256 px, split."""
+    from ebcore.data.sketch_folders import import_sketches as import_set
+
+    counts = import_set(name, source, out, val_share=val_share, seed=seed)
+    typer.echo(f"{out}: {', '.join(f'{count} {what}' for what, count in counts.items())}")
+
+
 @app.command()
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="A binary network (.safetensors).")],
