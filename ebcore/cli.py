@@ -106,7 +106,7 @@ def summary(
         )
         size = image_size or 224
     count = count_ops(model, (model.config["in_channels"], size, size))
-    show(operations_table(count, f"{model.config['spec']}, {size} x {size} px"))
+    show(operations_table(count, f"{model.title}, {size} x {size} px"))
 
 
 def _packed_summary(file: Path) -> None:
@@ -154,6 +154,23 @@ def import_official(
     )
     if zeros := zero_weights(model):
         typer.echo(f"{zeros} latent weights are exactly 0: sign 0 in the authors' code, +1 here.")
+
+
+@app.command("import-sketches")
+def import_sketches(
+    name: Annotated[str, typer.Argument(help="tu-berlin or sketchy.")],
+    source: Annotated[Path, typer.Argument(help="The unpacked archive.")],
+    out: Annotated[Path, typer.Argument(help="The folder to write, for data.folder.")],
+    val_share: Annotated[
+        float, typer.Option(help="Share of each class for validation; default a third.")
+    ] = 1 / 3,
+    seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
+) -> None:
+    """Make a folder of sketches one that the pipeline reads: grey, inverted, 256 px, split."""
+    from ebcore.data.sketch_folders import import_sketches as import_set
+
+    counts = import_set(name, source, out, val_share=val_share, seed=seed)
+    typer.echo(f"{out}: {', '.join(f'{count} {what}' for what, count in counts.items())}")
 
 
 @app.command()

@@ -40,6 +40,7 @@ class DataParams(_Section):
     scale: tuple[float, float] = (0.08, 1.0)  # share of the area, for crop: resized
     ratio: tuple[float, float] = (3 / 4, 4 / 3)  # width / height, for crop: resized
     flip: bool = False
+    rotate: Annotated[float, Field(ge=0, le=180)] = 0.0  # degrees, largest turn either way
 
     @model_validator(mode="after")
     def _ordered(self) -> DataParams:

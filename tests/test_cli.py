@@ -19,7 +19,16 @@ from ebcore.params import parse_params
 from ebcore.workspace import BETON
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("summary", "pack", "import-official", "evaluate", "predict", "bench", "profile")
+COMMANDS = (
+    "summary",
+    "pack",
+    "import-official",
+    "import-sketches",
+    "evaluate",
+    "predict",
+    "bench",
+    "profile",
+)
 
 
 def ebcore(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

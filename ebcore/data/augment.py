@@ -17,7 +17,7 @@ from ebcore.params import DataParams
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
-ORDER, FLIP, SHIFT_Y, SHIFT_X, CROP = 0, 1, 2, 3, 16  # numbers of the draws
+ORDER, FLIP, SHIFT_Y, SHIFT_X, TURN, CROP = 0, 1, 2, 3, 4, 16  # numbers of the draws
 CROP_ATTEMPTS = 10
 
 Ints = NDArray[np.int64]
@@ -123,8 +123,13 @@ class View:
             return np.zeros(len(indices), bool)
         return uniform(self.seed, epoch, indices, FLIP) < 0.5
 
+    def turns(self, epoch: int, indices: Ints) -> NDArray[np.float64]:
+        """By how much each image is turned, in radians; float64 [B]."""
+        share = 2 * uniform(self.seed, epoch, indices, TURN) - 1
+        return np.deg2rad(self.data.rotate) * share
+
     def augment(self, images: torch.Tensor, epoch: int, indices: Ints) -> torch.Tensor:
-        """Shift and flip of normalised images, float32 [B, 3, S, S].
+        """Shift, flip and turn of normalised images, float32 [B, 3, S, S].
 
         Padding is 0 after normalisation: the training set's mean colour.
         """
@@ -134,6 +139,8 @@ class View:
         if bool(flips.any()):
             flips = flips.to(images.device)[:, None, None, None]
             images = torch.where(flips, images.flip(3), images)
+        if self.train and self.data.rotate:
+            images = _turn(images, torch.from_numpy(self.turns(epoch, indices)))
         return images
 
 
@@ -146,3 +153,13 @@ def _shift(images: torch.Tensor, pad: int, shifts: torch.Tensor) -> torch.Tensor
     batch = torch.arange(len(images), device=device)[:, None, None]
     window = padded[batch, :, rows[:, :, None], columns[:, None, :]]  # [B, S, S, 3]
     return window.permute(0, 3, 1, 2).contiguous()
+
+
+def _turn(images: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
+    """Each image turned about its centre, bilinear; what comes in from outside repeats the edge."""
+    cos, sin, zero = torch.cos(angles), torch.sin(angles), torch.zeros_like(angles)
+    rows = torch.stack([cos, -sin, zero, sin, cos, zero], 1).view(-1, 2, 3).float()
+    grid = torch.nn.functional.affine_grid(
+        rows.to(images.device), list(images.shape), align_corners=False
+    )
+    return torch.nn.functional.grid_sample(images, grid, padding_mode="border", align_corners=False)

@@ -12,8 +12,7 @@ from ebcore.files import atomic_write
 from ebcore.growth.files import point_file
 from ebcore.growth.structures import check_structures, find_structure, operations, variant
 from ebcore.methods.ebconv import replicate
-from ebcore.models import load_model
-from ebcore.models.checkpoint import save_model
+from ebcore.models.checkpoint import load_resnet, save_model
 from ebcore.params import Params
 from ebcore.train.job import make_job
 from ebcore.train.launch import Trained, trained
@@ -90,7 +89,7 @@ def growth_stage(
 
 def _replicate(source: Path, target: Path, params: Params, experts: int) -> None:
     """Step 2, with the gate that the structure asks for."""
-    model = load_model(source)
+    model = load_resnet(source)
     model.config |= {"gate": params.model.gate, "temperature": params.model.temperature}
     copy = replicate(model, experts, params.seed)
     save_model(target, copy, {**model.metadata, "stage": "replicate"})

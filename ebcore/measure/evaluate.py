@@ -27,7 +27,7 @@ from ebcore.measure.usage import (
     usage_rows,
     write_usage,
 )
-from ebcore.models import EBResNet, load_model
+from ebcore.models import Network, load_model
 from ebcore.packed import Agreement, PackedModel, agreement, load
 from ebcore.params import Params
 from ebcore.workspace import (
@@ -65,7 +65,7 @@ class Outcome:
     images: int = 0
     rounded: PackedModel | None = None
 
-    def see(self, model: EBResNet, packed: PackedModel, images: Tensor, labels: Tensor) -> None:
+    def see(self, model: Network, packed: PackedModel, images: Tensor, labels: Tensor) -> None:
         """Runs one batch through both.
 
         Raises:
@@ -79,8 +79,7 @@ class Outcome:
             self.listed.append({"image": self.images + image.index, **about})
         self.worst_logit = max(self.worst_logit, found.worst_logit)
         with recorded_experts(model) as layers, torch.inference_mode():
-            features = model.features(images)
-            reference = model.fc(features)
+            features, reference = model.embed(images)
             self.batches["experts"].append(last_experts(layers, len(images)))
         self.batches["features"].append(features)
         self.batches["labels"].append(labels)
@@ -129,7 +128,7 @@ def evaluate_stage(params: Params, experts: int) -> dict[str, float]:
 
 
 def see_validation(
-    model: EBResNet, packed: PackedModel, params: Params, rounded: PackedModel | None = None
+    model: Network, packed: PackedModel, params: Params, rounded: PackedModel | None = None
 ) -> tuple[Outcome, list[str]]:
     """Every validation image of data/beton through both, and `rounded`; also the class names.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -12,9 +12,13 @@ import torch
 
 from ebcore.files import atomic_write
 from ebcore.layers import BinaryConv2d
+from ebcore.measure.hybrid_cost import HybridCost, hybrid_cost
+from ebcore.measure.hybrid_paper import ROWS as HYBRID_ROWS
+from ebcore.measure.hybrid_paper import HybridRow
 from ebcore.measure.ops import LayerOps, OpCount, count_ops
 from ebcore.measure.paper import ROWS, Row
 from ebcore.models import resnet, set_binarization
+from ebcore.models.architectures import HYBRID
 from ebcore.models.named import NETWORKS
 
 FILE = Path("docs/paper_numbers.md")
@@ -36,6 +40,8 @@ _SOURCES = (
     "EBConv A.4",
     _SUMS,
     "R2B Table 1",
+    "Hybrid, ImageNet",
+    "Hybrid, sketches",
 )
 
 _INTRODUCTION = """\
@@ -57,6 +63,11 @@ Made by `make paper-numbers`; do not edit. Ours is counted from the modules by
   is one of many, as even as can be. The curve with 1x1 and Fig. 2b have one fitting structure each.
 - Fig. 3 has 13 pairs; the five whose structure is known stand in two rows each, since four of them
   have the same counts.
+
+- Hybrid's figures (Hybrid Binary Networks, its poster and slides) are counted by its own rule, as
+  recomputed in `ebcore.measure.hybrid_cost`: multiply-accumulates, a 64th for binary ones and for
+  the last layer; memory of the convolutions' weights. 225 px for Sketch-A-Net; 250 classes of
+  one-channel sketches, but for ResNet-18, where the sketch table repeats ImageNet's figures.
 
 Networks of other papers' tables that are not in this library (ABC-Net, BATS, BNAS, ...) are left
 out, as are accuracies, which only training can compare; the printed ones are data in
@@ -100,7 +111,15 @@ class Comparison:
 
 def comparisons() -> list[Comparison]:
     """Every number that is printed and can be counted, in the papers' order."""
-    parts = (_rows(), _equal_counts(), _full_precision(), _sizes(), _by_hand(), _run_time_memory())
+    parts = (
+        _rows(),
+        _equal_counts(),
+        _full_precision(),
+        _sizes(),
+        _by_hand(),
+        _run_time_memory(),
+        _hybrid(),
+    )
     rows = [comparison for part in parts for comparison in part]
     return sorted(rows, key=lambda row: _SOURCES.index(row.source))
 
@@ -352,6 +371,65 @@ def _run_time_memory() -> Iterator[Comparison]:
         source, "EBConv with 4 experts: all three", "514", (values + pooled + logits) / kib, "KB"
     )
     yield Comparison(source, "CondConv: the mixed kernel", "9", mixed / kib**2, "MB")
+
+
+def _hybrid() -> Iterator[Comparison]:
+    for row in HYBRID_ROWS:
+        cost, source = _hybrid_cost(row), f"Hybrid, {row.table}"
+        real = f", real inputs in {_ranges(row.real_inputs)}" if row.real_inputs else ""
+        what = f"`{row.architecture}` {row.label}{real}{', binary last' * row.binary_last}"
+        flops = Comparison(source, what, row.flops, cost.flops / 1e6, "e6 FLOPs")
+        yield replace(flops, reason=_flops_differ(row, flops))
+        if row.memory:
+            memory = Comparison(source, f"{what}: memory", row.memory, cost.memory_saving, "x less")
+            yield replace(memory, reason=_memory_differs(row))
+
+
+def _hybrid_cost(row: HybridRow) -> HybridCost:
+    # The sketch table repeats ImageNet's figures for ResNet-18.
+    sketches = row.table == "sketches" and row.architecture != "hybrid-resnet-18"
+    channels, classes = (1, 250) if sketches else (3, 1000)
+    with torch.device("meta"):
+        model = HYBRID[row.architecture](
+            classes,
+            version=row.version,
+            real_inputs=row.real_inputs,
+            binary_last=row.binary_last,
+            in_channels=channels,
+        )
+    side = model.config.get("image_size", 224)
+    return hybrid_cost(model, (channels, side, side))
+
+
+def _ranges(numbers: tuple[int, ...]) -> str:
+    """(2, 3, 4, 6) -> "2-4, 6"."""
+    parts: list[list[int]] = []
+    for n in numbers:
+        if parts and n == parts[-1][-1] + 1:
+            parts[-1].append(n)
+        else:
+            parts.append([n])
+    return ", ".join(str(p[0]) if len(p) == 1 else f"{p[0]}-{p[-1]}" for p in parts)
+
+
+def _flops_differ(row: HybridRow, found: Comparison) -> str:
+    share = f"{float(found.printed) / found.ours:.3f} of ours"
+    if row.version == "wbin":
+        return f"real inputs cost all of a layer's operations; printed is {share}, no rule found"
+    if row.architecture == "alexnet":
+        return f"printed is {share}; by the rule, FBin's 121.5 and 53.7 more for layers 6 and 7"
+    if row.architecture == "hybrid-resnet-18" and row.version == "hybrid":
+        return (
+            f"printed is {share}; it fits two of the 3x3, 225 above FBin, and no more, though the "
+            "accuracy beside it in the sketch table is that of six"
+        )
+    return f"printed is {share}; no rule found"
+
+
+def _memory_differs(row: HybridRow) -> str:
+    if row.architecture == "squeezenet":
+        return "printed is over another network than its own full precision, which has 8 itself"
+    return "no rule found"
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ from typing import Any
 import torch
 
 from ebcore.layers import BinaryConv2d
-from ebcore.models import EBResNet, load_model, resnet, set_binarization
+from ebcore.models import EBResNet, resnet, set_binarization
 from ebcore.models.binarization import binary_convs
-from ebcore.models.checkpoint import save_model
+from ebcore.models.checkpoint import load_resnet, save_model
 from ebcore.params import Params
 from ebcore.workspace import checkpoint_file
 
@@ -82,7 +82,7 @@ def start_model(
         torch.manual_seed(params.seed)
         model = resnet(**_structure(step, params), experts=1, num_classes=num_classes)
     else:
-        model = load_model(start or checkpoint_file(step.start, experts))
+        model = load_resnet(start or checkpoint_file(step.start, experts))
     was_binary = all(conv.binary_weight for conv in binary_convs(model).values())
     set_binarization(model, inputs=step.binary_inputs, weights=step.binary_weights)
     if step.binary_weights and not was_binary:
@@ -128,7 +128,7 @@ def replicate(model: EBResNet, experts: int, seed: int) -> EBResNet:
 
 def replicate_stage(params: Params, experts: int) -> dict[str, float]:
     """checkpoints/train_one -> checkpoints/replicate-N; returns {"experts", "parameters"}."""
-    source = load_model(checkpoint_file("train_one", experts))
+    source = load_resnet(checkpoint_file("train_one", experts))
     copy = replicate(source, experts, params.seed)
     metadata = {**source.metadata, "stage": "replicate"}
     save_model(checkpoint_file("replicate", experts), copy, metadata)

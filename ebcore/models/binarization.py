@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from torch import nn
 
+from ebcore.errors import InputError
 from ebcore.layers import BinaryConv2d
 
 
@@ -12,10 +15,24 @@ def binary_convs(model: nn.Module) -> dict[str, BinaryConv2d]:
     return {name: m for name, m in model.named_modules() if isinstance(m, BinaryConv2d)}
 
 
-def set_binarization(model: nn.Module, *, inputs: bool, weights: bool) -> None:
-    """Switches all binary convolutions of a model (EBConv section 3, stages I and II)."""
-    for conv in binary_convs(model).values():
-        conv.binary_input, conv.binary_weight = inputs, weights
+def set_binarization(
+    model: nn.Module, *, inputs: bool, weights: bool, layers: Iterable[str] | None = None
+) -> None:
+    """Switches binary convolutions of a model (EBConv section 3, stages I and II).
+
+    Args:
+        layers: the names of those to switch; None switches all.
+
+    Raises:
+        InputError: a name that is no binary convolution of the model.
+    """
+    convs = binary_convs(model)
+    for name in convs if layers is None else layers:
+        if name not in convs:
+            raise InputError(
+                f"layer {name!r}", "is no binary convolution", f"Choose from {', '.join(convs)}."
+            )
+        convs[name].binary_input, convs[name].binary_weight = inputs, weights
 
 
 def get_binarization(model: nn.Module) -> dict[str, list[bool]]:

@@ -13,12 +13,13 @@ from ebcore.layers import BinaryConv2d
 from ebcore.models.blocks import Block, make_block
 from ebcore.models.layout import ACTIVATIONS, LAYOUTS, POSITIONS, with_activation
 from ebcore.models.named import options_of
+from ebcore.models.network import Network
 from ebcore.models.shortcuts import SHORTCUTS, make_shortcut
 from ebcore.models.spec import parse_spec
 from ebcore.models.stems import STEMS
 
 
-class EBResNet(nn.Module):
+class EBResNet(Network):
     """Stem, four stages of blocks, average pooling, classifier. Build it with `resnet`."""
 
     def __init__(self, stem: nn.Module, stages: list[nn.Sequential], fc: nn.Linear) -> None:
@@ -27,8 +28,6 @@ class EBResNet(nn.Module):
         self.stages = nn.ModuleList(stages)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.fc = fc
-        self.config: dict[str, Any] = {}
-        self.metadata: dict[str, Any] = {}
 
     def features(self, x: Tensor) -> Tensor:
         """Images [B, C, H, W] -> vectors [B, D] before the classifier."""
@@ -38,10 +37,10 @@ class EBResNet(nn.Module):
         out: Tensor = self.pool(x).flatten(1)
         return out
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Images float [B, C, H, W] -> logits [B, classes]."""
-        logits: Tensor = self.fc(self.features(x))
-        return logits
+    def embed(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Images float [B, C, H, W] -> features [B, D], logits [B, classes]."""
+        features = self.features(x)
+        return features, self.fc(features)
 
 
 def resnet(

@@ -19,7 +19,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ebcore.binarize import hard_sign
 from ebcore.layers import BinaryConv2d
 from ebcore.packed.graph import Node
 from ebcore.packed.model import LayerTrace, PackedModel
@@ -272,7 +271,7 @@ def _relative(out: Tensor, expected: Tensor) -> float:
 def _accumulators(conv: BinaryConv2d, trace: LayerTrace) -> Tensor:
     """The exact convolution of the packed layer's own bits with its own expert, int32."""
     signs = trace.bits.float() * 2 - 1
-    kernels = hard_sign(conv.weight.detach()).cpu()
+    kernels = conv.signs().cpu()
     out = torch.empty(trace.accumulators.shape)
     for expert in trace.expert.unique():
         rows = trace.expert == expert

@@ -104,7 +104,8 @@ def _metadata(model: nn.Module) -> dict[str, Any]:
     metadata = {key: known[key] for key in _METADATA if key in known}
     config = getattr(model, "config", None) or {}
     if config:
-        metadata |= {"model": config, "spec": config["spec"], "experts": config["experts"]}
+        metadata |= {"model": config, "spec": config.get("spec") or config["architecture"]}
+        metadata["experts"] = config.get("experts", 1)
     return metadata
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ebcore.binarize import hard_sign
 from ebcore.errors import InputError
 from ebcore.layers import (
     BinaryConv2d,
@@ -35,7 +34,7 @@ def _binary_conv(b: Builder, m: BinaryConv2d, name: str, value: int) -> int:
         )
     if not torch.isfinite(m.weight).all():
         raise InputError(f"parameter {name + '.weight'!r}", "holds NaN or infinity", "Train again.")
-    bits = Bits.of_signs((hard_sign(m.weight.detach()) > 0).cpu().numpy())
+    bits = Bits.of_signs((m.signs() > 0).cpu().numpy())
     attrs = {
         "kernel": m.kernel_size,
         "stride": m.stride,

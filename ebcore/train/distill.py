@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ebcore.models import EBResNet, load_model
+from ebcore.models import EBResNet
+from ebcore.models.checkpoint import load_resnet
 from ebcore.params import DistillParams
 
 
@@ -38,7 +39,7 @@ class Distillation:
         self, student: EBResNet, teacher: Path, device: torch.device, params: DistillParams
     ) -> None:
         self._params = params
-        self._teacher = load_model(teacher).to(device).requires_grad_(False)
+        self._teacher = load_resnet(teacher).to(device).requires_grad_(False)
         self._student_maps: dict[int, Tensor] = {}
         self._teacher_maps: dict[int, Tensor] = {}
         for point in params.points if params.attention else ():

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ebcore.data.augment import View, centre_boxes, permutation, random_bits, uniform
+from ebcore.data.augment import View, _turn, centre_boxes, permutation, random_bits, uniform
 from ebcore.params import DataParams
 
 
@@ -101,3 +101,33 @@ def test_validation_is_not_augmented() -> None:
     images = torch.randn(20, 3, 4, 4)
     assert torch.equal(view.augment(images, 1, np.arange(20)), images)
     assert view.whole
+
+
+def test_a_quarter_turn_by_hand() -> None:
+    # angle = (2 u - 1) x 90 degrees
+    view = _view(rotate=90)
+    indices = np.arange(40)
+    angles = view.turns(3, indices)
+    assert np.abs(angles).max() <= np.pi / 2 and angles.min() < -1 < 1 < angles.max()
+    expected = (2 * uniform(3, 3, indices, 4) - 1) * np.pi / 2
+    assert np.allclose(angles, expected)
+    image = torch.arange(16.0).view(1, 1, 4, 4)
+    quarter = torch.tensor([np.pi / 2, -np.pi / 2, 0.0])
+    turned = _turn(image.repeat(3, 1, 1, 1), quarter)
+    for got, times in zip(turned, (1, -1, 0), strict=True):
+        assert torch.allclose(got, image[0].rot90(times, (1, 2)), atol=1e-5)
+
+
+def test_turns_depend_on_the_image_alone_and_validation_has_none() -> None:
+    images = torch.randn(6, 3, 4, 4)
+    view = _view(rotate=10)
+    whole = view.augment(images, 2, np.arange(6))
+    assert torch.equal(view.augment(images[4:], 2, np.array([4, 5])), whole[4:])
+    assert not torch.equal(whole, images)
+    assert torch.equal(_view(train=False, rotate=10).augment(images, 2, np.arange(6)), images)
+    assert torch.equal(_view().augment(images, 2, np.arange(6)), images)
+
+
+def test_a_turn_repeats_the_edge() -> None:
+    turned = _turn(torch.full((1, 1, 8, 8), 0.5), torch.tensor([0.7]))
+    assert torch.allclose(turned, torch.full((1, 1, 8, 8), 0.5))

@@ -48,8 +48,37 @@ def test_digits_show_the_scans(tmp_path: Path) -> None:
         assert np.corrcoef(small.ravel(), scans.data[index])[0, 1] > 0.98
 
 
+def test_sketches_are_the_same_each_time_and_tell_their_classes_apart(tmp_path: Path) -> None:
+    fetch("sketches", tmp_path / "one")
+    fetch("sketches", tmp_path / "two")
+    assert _content(tmp_path / "one") == _content(tmp_path / "two")
+    found = scan(tmp_path / "one")
+    assert found.classes == [
+        "arrow", "circle", "cross", "house", "spiral", "square", "star", "triangle"
+    ]  # fmt: skip
+    assert (len(found.train), len(found.val)) == (8 * 120, 8 * 30)
+    assert len(set(_content(tmp_path / "one").values())) == 1200  # no drawing comes twice
+
+    def pictures(split: str) -> tuple[np.ndarray, np.ndarray]:
+        images = [Image.open(tmp_path / "one" / image.path) for image in found.split(split)]
+        assert {image.size for image in images} == {(32, 32)}
+        small = [np.asarray(image.resize((8, 8), Image.Resampling.BOX), float) for image in images]
+        return np.stack(small).reshape(-1, 64), np.array([i.label for i in found.split(split)])
+
+    (train, known), (val, labels) = pictures("train"), pictures("val")
+    nearest = known[((val[:, None] - train) ** 2).sum(2).argmin(1)]
+    assert (nearest == labels).mean() > 0.7  # a class is 0.125
+
+
+def test_sketches_of_another_size(tmp_path: Path) -> None:
+    fetch("sketches", tmp_path / "sketches", size=64)
+    image = np.asarray(Image.open(tmp_path / "sketches" / "val" / "circle" / "0120.JPEG"), int)
+    assert image.shape == (64, 64)
+    assert image[:2].min() > 200 and image.min() < 60 and 0.7 < (image > 200).mean() < 0.97
+
+
 def test_unknown_source_names_the_allowed_ones(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"'cifar'.*digits, cifar10, cifar100"):
+    with pytest.raises(InputError, match=r"'cifar'.*digits, sketches, cifar10, cifar100"):
         fetch("cifar", tmp_path / "x")
     assert not list(tmp_path.iterdir())
 

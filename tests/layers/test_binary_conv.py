@@ -52,6 +52,41 @@ def test_a_scale_from_the_weights_is_their_mean_size() -> None:
     assert conv.weight.grad.view(2, 2).tolist() == expected
 
 
+def test_xnor_scale_with_a_bias_by_hand() -> None:
+    conv = BinaryConv2d(2, 1, 1, scale="xnor", bias=True)
+    with torch.no_grad():
+        conv.weight.copy_(torch.tensor([0.9, 0.4]).view(1, 1, 2, 1, 1))
+        conv.bias.fill_(3.0)
+    x = torch.tensor([2.0, -0.1]).view(1, 2, 1, 1)  # signs +1, -1
+    # centred weights 0.25, -0.25: alpha = 0.25, signs +1, -1
+    conv.eval()
+    assert conv(x).item() == pytest.approx(0.25 * (1 + 1) + 3)
+    assert conv.weight.flatten().tolist() == pytest.approx([0.9, 0.4])  # evaluation changes nothing
+    assert conv.signs().flatten().tolist() == [1, -1]
+    assert conv.output_scale().tolist() == pytest.approx([0.25])
+    conv.binary_input = False
+    assert conv(x).item() == pytest.approx(0.25 * (2 + 0.1) + 3)
+    conv.binary_weight = False
+    assert conv(x).item() == pytest.approx(0.9 * 2 - 0.4 * 0.1 + 3)
+    assert conv.output_scale() is None
+
+
+def test_training_keeps_the_centred_weights_of_the_xnor_scale() -> None:
+    conv = BinaryConv2d(2, 1, 1, scale="xnor")
+    with torch.no_grad():
+        conv.weight.copy_(torch.tensor([0.9, 0.4]).view(1, 1, 2, 1, 1))
+    conv(torch.ones(1, 2, 1, 1)).backward()
+    assert conv.weight.flatten().tolist() == pytest.approx([0.25, -0.25])
+    assert conv.weight.grad is not None
+    # n (1 - 1/I) (alpha + 1/n) = 2 x 1/2 x (0.25 + 0.5)
+    assert conv.weight.grad.flatten().tolist() == pytest.approx([0.75, 0.75])
+
+
+def test_an_xnor_scale_needs_channels_to_centre() -> None:
+    with pytest.raises(ValueError, match="one input channel a group"):
+        BinaryConv2d(4, 4, 3, groups=4, scale="xnor")
+
+
 def test_no_scale() -> None:
     conv = BinaryConv2d(2, 1, 1, scale="none")
     assert [name for name, _ in conv.named_parameters()] == ["weight"]

@@ -8,7 +8,9 @@ import torch
 import ebcore
 from ebcore.errors import InputError
 from ebcore.models import resnet, set_binarization
-from ebcore.models.checkpoint import save_model
+from ebcore.models.binarization import binary_convs
+from ebcore.models.checkpoint import load_resnet, save_model
+from ebcore.models.sketchanet import sketchanet
 
 
 @pytest.fixture
@@ -75,3 +77,37 @@ def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
     save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors")
     with pytest.raises(InputError, match="none of this project's checkpoints"):
         ebcore.load_model(tmp_path / "x.safetensors")
+
+
+def test_a_hybrid_network_comes_back_with_its_architecture(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = sketchanet(
+        4, version="hybrid", real_inputs=[7], image_size=32, stem="small", width=1 / 16
+    ).eval()
+    save_model(tmp_path / "x.safetensors", model, {"classes": list("abcd")})
+    again = ebcore.load_model(tmp_path / "x.safetensors")
+    assert (again.title, again.metadata["experts"]) == ("sketchanet", 1)
+    assert again.config == model.config
+    convs = binary_convs(again)
+    assert [convs[name].binary_input for name in again.numbered.values()] == [True] * 5 + [False]
+    x = torch.randn(2, 1, 32, 32)
+    assert torch.equal(again(x), model(x))
+    with pytest.raises(InputError, match=r"x\.safetensors: holds sketchanet, no network of the EB"):
+        load_resnet(tmp_path / "x.safetensors")
+
+
+def test_an_unknown_architecture_is_named(tmp_path: Path) -> None:
+    model = resnet("1111-1-1:1:1:1", num_classes=3, width=8, stem_width=8)
+    model.config["architecture"] = "perceptron"
+    save_model(tmp_path / "x.safetensors", model, {})
+    with pytest.raises(InputError, match="architecture 'perceptron': is unknown"):
+        ebcore.load_model(tmp_path / "x.safetensors")
+
+
+def test_single_layers_are_switched_by_name() -> None:
+    model = resnet("1111-1-1:1:1:1", num_classes=3, width=8, stem_width=8)
+    name = "stages.1.0.0.conv"
+    set_binarization(model, inputs=False, weights=True, layers=[name])
+    assert [n for n, conv in binary_convs(model).items() if not conv.binary_input] == [name]
+    with pytest.raises(InputError, match=r"layer 'fc': is no binary convolution.*stages\.0"):
+        set_binarization(model, inputs=False, weights=True, layers=["fc"])
