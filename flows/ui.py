@@ -24,7 +24,7 @@ from flows.server import (
     stop_process,
     wait_until_answers,
 )
-from flows.tracking import METHOD
+from flows.work import METHOD
 
 _HOW = f"""
   Prefect   {{prefect}}/runs

@@ -23,8 +23,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from ebcore.workspace import TEACHER
 from flows.server import prefect_server
-from flows.tracking import METHOD
 from flows.ui import mlflow_server
+from flows.work import METHOD
 
 ROOT = Path(__file__).parents[2]
 EXPERTS = (1, 2)

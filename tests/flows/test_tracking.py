@@ -9,9 +9,10 @@ import pytest
 from mlflow import MlflowClient
 
 from ebcore.params import Params, load_params
-from flows import tracking
+from flows import work
 from flows.stage import Stage
-from flows.tracking import METHOD, Tracker
+from flows.tracking import Tracker
+from flows.work import METHOD
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def params(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Params:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(tracking, "_data_hash", lambda: "0123abcd")
+    monkeypatch.setattr(work, "data_hash", lambda: "0123abcd")
     return load_params(ROOT / "params/digits.yaml")
 
 
