@@ -41,6 +41,12 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{main_checkout() / 'mlflow.db'}"
 
 
+def remote_tracker() -> str | None:
+    """The address of the tracker if it is a server, not a database."""
+    uri = tracking_uri()
+    return uri if uri.startswith(("http://", "https://")) else None
+
+
 def dvc_environment() -> dict[str, str]:
     """For a `dvc` of ours: the `python` of dvc.yaml is the one that runs this."""
     here = str(Path(sys.executable).parent)

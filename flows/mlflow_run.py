@@ -6,6 +6,7 @@ Everything here raises what MLflow raises; flows.tracking decides what that cost
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable
 from typing import Any, Self
 
@@ -27,7 +28,8 @@ def connect() -> tuple[Any, str]:
 
     logging.getLogger("mlflow.store").setLevel(logging.WARNING)  # tells of its tables
     with _one_at_a_time():  # a new database has no tables
-        client = MlflowClient(tracking_uri())
+        registry = os.environ.get("MLFLOW_REGISTRY_URI") or tracking_uri()
+        client = MlflowClient(tracking_uri(), registry)
         found = client.get_experiment_by_name(METHOD)
         if found is not None:
             return client, str(found.experiment_id)
