@@ -18,6 +18,7 @@ from mlflow import MlflowClient
 from ebcore.params import Params, load_params
 from flows import work
 from flows.server import prefect_server
+from tests.flows.small_checkout import Clone, make_small_checkout
 
 ROOT = Path(__file__).parents[2]
 
@@ -159,3 +160,13 @@ def params(empty_tracker: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(work, "data_hash", lambda: "0123abcd")
     return load_params(ROOT / "params/digits.yaml")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, prefect_url: str) -> Clone:
+    """A small checkout with the pipeline done for one expert count; tests work on copies."""
+    clone = make_small_checkout(tmp_path_factory.mktemp("finished") / "clone", prefect_url, [1])
+    clone.output = clone.run("dvc", "repro").stdout
+    clone.git("add", ".")
+    clone.git("commit", "--quiet", "-m", "Results")
+    return clone
