@@ -68,7 +68,7 @@ class MlflowRun:
                 known = found[0].data.params
             else:
                 tags = {**work.tags, "fingerprint": work.fingerprint}
-                if branch is not None and work.branch is not None:
+                if work.branch is not None and branch is not None:
                     tags |= {"mlflow.parentRunId": branch, "branch": work.branch.digest}
                 old = _replaced(client, experiment, work)
                 run = client.create_run(experiment, work.started, tags, work.label)

@@ -32,9 +32,9 @@ _HOW = f"""
             every stage that ran, with its log
   MLflow    {{mlflow}}
             experiment "{METHOD}": a run per expert count, with a run per stage below it. To
-            compare expert counts, type   tags.stage = "branch"   into the search box; for
-            their curves   tags.stage = "train_binary", tick the runs and press Compare.
-            Models: every packed network, with its figures.
+            compare expert counts, type   tags.stage = "branch"   into the search box and choose
+            Columns; for curves   tags.stage = "train_binary", tick the runs, press Compare.
+            Models (in the mode "Model training"): every packed network, with its figures.
 
 Ctrl-C stops both.
 """
