@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,22 +28,54 @@ def origin(finished: Clone, tmp_path: Path) -> Clone:
     return finished.copied(tmp_path / "origin")
 
 
-@pytest.fixture(params=["folder", "s3"])
-def prepare(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[Clone], None]]:
-    """Gives a checkout its remote, or the credentials that a clone of it lacks."""
-    if request.param == "folder":
-        yield lambda clone: add_remote(clone, str(tmp_path / "remote"))
-        return
-    pytest.importorskip("dvc_s3", reason="pip install '.[s3]'")
-    pytest.importorskip("moto")
-    with s3_service(tmp_path / "s3.log") as url:
+class FolderRemote:
+    """A folder."""
 
-        def with_s3(clone: Clone) -> None:
-            add_remote(clone, "s3://results/ebcore", endpointurl=url)
-            for key, value in KEYS.items():
-                clone.run("dvc", "remote", "modify", "--local", "shared", key, value)
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
 
-        yield with_s3
+    def prepare(self, clone: Clone) -> None:
+        """Gives a checkout its remote, or the credentials that a clone of it lacks."""
+        add_remote(clone, str(self._folder))
+
+    def damage(self, key: str) -> None:
+        path = self._folder / key
+        path.chmod(0o644)
+        path.write_bytes(with_a_flipped_bit(path.read_bytes()))
+
+    def remove(self, key: str) -> None:
+        (self._folder / key).unlink(missing_ok=True)
+
+
+class S3Remote:
+    """A bucket of a service at `url`."""
+
+    def __init__(self, url: str) -> None:
+        import boto3
+
+        names = {f"aws_{key}": value for key, value in KEYS.items()}
+        self._url = url
+        self._client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", **names)
+        self._client.create_bucket(Bucket="results")
+
+    def prepare(self, clone: Clone) -> None:
+        add_remote(clone, "s3://results/ebcore", endpointurl=self._url)
+        for key, value in KEYS.items():
+            clone.run("dvc", "remote", "modify", "--local", "shared", key, value)
+
+    def damage(self, key: str) -> None:
+        where = {"Bucket": "results", "Key": f"ebcore/{key}"}
+        content = self._client.get_object(**where)["Body"].read()
+        self._client.put_object(Body=with_a_flipped_bit(content), **where)
+
+    def remove(self, key: str) -> None:
+        self._client.delete_object(Bucket="results", Key=f"ebcore/{key}")
+
+
+def with_a_flipped_bit(content: bytes) -> bytes:
+    changed = bytearray(content)
+    changed[len(changed) // 2] ^= 1
+    return bytes(changed)
 
 
 def add_remote(clone: Clone, url: str, **options: str) -> None:
@@ -52,26 +85,22 @@ def add_remote(clone: Clone, url: str, **options: str) -> None:
             clone.run("dvc", "remote", "modify", "shared", key, value)
 
 
-class s3_service:
-    """moto's server with one bucket."""
-
-    def __init__(self, log: Path) -> None:
-        self._log = log
-
-    def __enter__(self) -> str:
-        import boto3
-
-        url = f"http://{HOST}:{(port := free_port(0))}"
-        command = [sys.executable, "-m", "moto.server", "--host", HOST, "--port", str(port)]
-        self._process = start_process(command, self._log)
-        wait_until_answers(self._process, f"{url}/moto-api/data.json", self._log)
-        names = {f"aws_{key}": value for key, value in KEYS.items()}
-        client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", **names)
-        client.create_bucket(Bucket="results")
-        return url
-
-    def __exit__(self, *_: object) -> None:
-        stop_process(self._process)
+@pytest.fixture(params=["folder", "s3"])
+def remote(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[FolderRemote | S3Remote]:
+    if request.param == "folder":
+        yield FolderRemote(tmp_path / "remote")
+        return
+    pytest.importorskip("dvc_s3", reason="pip install '.[s3]'")
+    pytest.importorskip("moto")
+    port = free_port(0)
+    url, log = f"http://{HOST}:{port}", tmp_path / "s3.log"
+    command = [sys.executable, "-m", "moto.server", "--host", HOST, "--port", str(port)]
+    process = start_process(command, log)
+    try:
+        wait_until_answers(process, f"{url}/moto-api/data.json", log)
+        yield S3Remote(url)
+    finally:
+        stop_process(process)
 
 
 def cloned(origin: Clone, folder: Path) -> Clone:
@@ -80,14 +109,14 @@ def cloned(origin: Clone, folder: Path) -> Clone:
 
 
 def test_a_fresh_clone_that_pulls_has_nothing_to_do(
-    origin: Clone, prepare: Callable[[Clone], None], tmp_path: Path
+    origin: Clone, remote: FolderRemote | S3Remote, tmp_path: Path
 ) -> None:
-    prepare(origin)
+    remote.prepare(origin)
     origin.run("dvc", "push")
     origin.git("commit", "--quiet", "--all", "--message", "A remote")
     assert "not-in-git" not in origin.git("show")
     fresh = cloned(origin, tmp_path / "fresh")
-    prepare(fresh)
+    remote.prepare(fresh)
     fresh.run("dvc", "pull")
     assert "up to date" in fresh.run("dvc", "status").stdout
     again = fresh.run("dvc", "repro").stdout
@@ -113,42 +142,35 @@ def test_one_result_alone_can_be_pulled(origin: Clone, tmp_path: Path) -> None:
     assert not (fresh.folder / "checkpoints/train_one.safetensors").exists()
 
 
-def test_a_damaged_object_is_refused_and_can_be_replaced(origin: Clone, tmp_path: Path) -> None:
+def test_a_damaged_object_is_refused_and_can_be_replaced(
+    origin: Clone, remote: FolderRemote | S3Remote, tmp_path: Path
+) -> None:
     packed = Path("packed/ebconv-1.ebp")
-    add_remote(origin, str(tmp_path / "remote"))
-    origin.run("dvc", "push")
+    remote.prepare(origin)
+    origin.run("dvc", "push", str(packed))
     origin.git("commit", "--quiet", "--all", "--message", "A remote")
-    victim = object_of(tmp_path / "remote", origin.folder / packed)
-    flip_a_bit(victim)
-
-    fresh = cloned(origin, tmp_path / "fresh")
-    refused = fresh.run("dvc", "pull", str(packed), fails=True)
-    assert refused.returncode != 0
-    assert str(packed) in refused.stderr
-    assert not (fresh.folder / packed).exists()
+    digest = hashlib.md5((origin.folder / packed).read_bytes()).hexdigest()
+    key = f"files/md5/{digest[:2]}/{digest[2:]}"
+    remote.damage(key)
 
     trusting = cloned(origin, tmp_path / "trusting")
+    remote.prepare(trusting)
     trusting.run("dvc", "remote", "modify", "shared", "verify", "false")
     trusting.run("dvc", "pull", str(packed))  # DVC's default: the damage comes along
     with pytest.raises(InputError, match=r"ebconv-1\.ebp"):
         load(trusting.folder / packed)
 
-    victim.unlink()  # a push leaves out what seems to be there
-    origin.run("dvc", "push")
+    fresh = cloned(origin, tmp_path / "fresh")
+    remote.prepare(fresh)
+    refused = fresh.run("dvc", "pull", str(packed), fails=True)
+    assert refused.returncode != 0
+    assert str(packed) in refused.stderr
+    assert not (fresh.folder / packed).exists()
+
+    remote.remove(key)  # a push leaves out what seems to be there
+    origin.run("dvc", "push", str(packed))
     fresh.run("dvc", "pull", str(packed))
     assert sha256_file(fresh.folder / packed) == sha256_file(origin.folder / packed)
-
-
-def object_of(remote: Path, file: Path) -> Path:
-    content = file.read_bytes()
-    return next(p for p in remote.rglob("*") if p.is_file() and p.read_bytes() == content)
-
-
-def flip_a_bit(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.chmod(0o644)
-    path.write_bytes(content)
 
 
 def test_a_remote_that_is_not_there_ends_in_an_error(origin: Clone, tmp_path: Path) -> None:
