@@ -9,7 +9,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 NATIVE := $(wildcard setup.py ebcore/packed/kernels/* ebcore/packed/include/* ebcore/layers/kernels/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro growth test test-all serve ui bench paper-numbers lint clean
+.PHONY: help setup repro growth test test-all serve ui sync bench paper-numbers lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 16
@@ -34,6 +34,9 @@ serve: .venv/.project ## run what the Prefect page starts, retries or cancels, u
 
 ui: .venv/.project ## serve the Prefect and MLflow pages on 127.0.0.1 until Ctrl-C
 	@python -m flows.ui
+
+sync: .venv/.project ## send MLflow what it missed while it was down
+	@python -m flows.outbox
 
 bench: .venv/.project ## measure: one CSV per question in results/
 	python -m benchmarks

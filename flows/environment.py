@@ -13,6 +13,8 @@ _SETTINGS = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    # a line per run, with the user and password that a tracker's address may hold
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     # a server that is down costs seconds, not minutes
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
@@ -37,6 +39,12 @@ def prepare_environment() -> None:
 def tracking_uri() -> str:
     """The MLflow tracker: the user's, else a database in the main checkout."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{main_checkout() / 'mlflow.db'}"
+
+
+def remote_tracker() -> str | None:
+    """The address of the tracker if it is a server, not a database."""
+    uri = tracking_uri()
+    return uri if uri.startswith(("http://", "https://")) else None
 
 
 def dvc_environment() -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 from ebcore.errors import InputError
 from ebcore.files import atomic_write
 from ebcore.processes import leave_with_parent
+from flows.lock import locked
 from flows.mask import mask
 from flows.process_id import is_gone, process_id
 
@@ -166,18 +166,9 @@ def prefect_server(port: int = 4200) -> Iterator[str]:
     Or yields the server that another process of this checkout has started in the same moment.
     """
     with ExitStack() as server:
-        with _one_at_a_time():
+        with locked(_home() / "server.lock"):  # two would share a database
             url = _noted_server() or server.enter_context(_new_server(port))
         yield url
-
-
-@contextmanager
-def _one_at_a_time() -> Iterator[None]:
-    """Two servers would share a database."""
-    _home().mkdir(parents=True, exist_ok=True)
-    with open(_home() / "server.lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 @contextmanager

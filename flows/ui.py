@@ -13,7 +13,8 @@ from pathlib import Path
 
 from ebcore.errors import InputError, exit_on_input_error
 from ebcore.workspace import main_checkout
-from flows.environment import tracking_uri
+from flows.environment import remote_tracker, tracking_uri
+from flows.mask import mask
 from flows.server import (
     HOST,
     free_port,
@@ -25,15 +26,16 @@ from flows.server import (
     stop_process,
     wait_until_answers,
 )
-from flows.tracking import METHOD
+from flows.work import METHOD
 
 _HOW = f"""
   Prefect   {{prefect}}/runs
             every stage that ran, with its log
   MLflow    {{mlflow}}
-            experiment "{METHOD}": a run per stage and expert count. To compare expert counts,
-            type   tags.stage = "train_binary"   into the search box, tick the runs, press
-            Compare; or press Group by and choose the tag "experts".
+            experiment "{METHOD}": a run per expert count, with a run per stage below it. To
+            compare expert counts, type   tags.stage = "branch"   into the search box and choose
+            Columns; for curves   tags.stage = "train_binary", tick the runs, press Compare.
+            Models (in the mode "Model training"): every packed network, with its figures.
 
 Ctrl-C stops both.
 """
@@ -46,8 +48,8 @@ def main() -> int:
         try:
             print("Starting (some seconds) ...", flush=True)
             prefect = running_server() or servers.enter_context(prefect_server())
-            mlflow = servers.enter_context(mlflow_server())
-            print(_HOW.format(prefect=page_of(prefect), mlflow=mlflow), flush=True)
+            mlflow = remote_tracker() or servers.enter_context(mlflow_server())
+            print(_HOW.format(prefect=page_of(prefect), mlflow=mask(mlflow)), flush=True)
             while True:
                 time.sleep(2)
                 if refuses(prefect):  # it was a `make repro`'s, now over
@@ -70,12 +72,14 @@ def mlflow_server(port: int = 5000) -> Iterator[str]:
     command = [
         *(sys.executable, "-m", "mlflow", "server"),
         *("--host", HOST, "--port", str(port)),
-        *("--backend-store-uri", tracking_uri()),
         *("--artifacts-destination", str(main_checkout() / "mlruns")),
         *("--workers", "1"),  # each takes half a gigabyte
     ]
     process: subprocess.Popen[bytes] = start_process(
-        command, log, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"
+        command,
+        log,
+        MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
+        MLFLOW_BACKEND_STORE_URI=tracking_uri(),  # may hold a password: not for `ps`
     )
     try:
         wait_until_answers(process, f"{url}/health", log)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import platform
-import subprocess
 from pathlib import Path
 
 import ebcore
+from ebcore.commit import git_commit
 from ebcore.processes import available_cores
 
 # In the order of what decides the speed of a binary, an int8 and a float kernel.
@@ -43,23 +43,6 @@ def machine() -> dict[str, str]:
         "ebcore": ebcore.__version__,
         "commit": git_commit(),
     }
-
-
-def git_commit() -> str:
-    """The checkout's commit, with "+" for uncommitted changes to tracked files; "" outside git."""
-    source = Path(__file__).parent
-    try:
-        commit = _git(source, "rev-parse", "--short=12", "HEAD")
-        changed = _git(source, "status", "--porcelain", "--untracked-files=no", "--", ".")
-    except (OSError, subprocess.CalledProcessError, subprocess.TimeoutExpired):
-        return ""
-    return commit + ("+" if changed else "")
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), "--no-optional-locks", *arguments]
-    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
-    return result.stdout.strip()
 
 
 def _cpu_model_and_flags() -> tuple[str, set[str]]:

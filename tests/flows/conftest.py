@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,8 +13,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from mlflow import MlflowClient
 
+from ebcore.params import Params, load_params
+from flows import work
 from flows.server import prefect_server
+from tests.flows.small_checkout import Clone, make_small_checkout
 
 ROOT = Path(__file__).parents[2]
 
@@ -138,3 +143,30 @@ def make_checkout(folder: Path) -> Checkout:
 def prefect_url() -> Iterator[str]:
     with prefect_server(port=0) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def empty_tracker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database with its tables and nothing in them; making one takes 1 s."""
+    path = tmp_path_factory.mktemp("tracker") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def params(empty_tracker: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Params:
+    """Those of the profile digits, in a folder with a database and, as it seems, data."""
+    shutil.copy(empty_tracker, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(work, "data_hash", lambda: "0123abcd")
+    return load_params(ROOT / "params/digits.yaml")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, prefect_url: str) -> Clone:
+    """A small checkout with the pipeline done for one expert count; tests work on copies."""
+    clone = make_small_checkout(tmp_path_factory.mktemp("finished") / "clone", prefect_url, [1])
+    clone.output = clone.run("dvc", "repro").stdout
+    clone.git("add", ".")
+    clone.git("commit", "--quiet", "-m", "Results")
+    return clone

@@ -12,10 +12,11 @@ from mlflow import MlflowClient
 
 from ebcore.errors import InputError
 from ebcore.growth.files import TABLE
-from flows import tracking
+from flows import work
 from flows.growth import _stage
 from flows.study import study_table
-from flows.tracking import METHOD, Tracker
+from flows.tracking import Tracker
+from flows.work import METHOD
 from tests.flows.conftest import Checkout
 from tests.flows.test_dvc import ROOT, commit_as_done, dvc, out_of_date, pipeline, set_params
 
@@ -88,7 +89,7 @@ def test_an_entry_is_a_run_with_its_own_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(tracking, "_data_hash", lambda: "0123abcd")
+    monkeypatch.setattr(work, "data_hash", lambda: "0123abcd")
     Path("params.yaml").write_text((ROOT / "params/digits.yaml").read_text())
     for structures in ({"b": {**TINY, "experts": 2}}, {"a": TINY, "b": {**TINY, "experts": 2}}):
         set_params(tmp_path, growth={"structures": structures})

@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 import yaml
-from mlflow import MlflowClient
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from ebcore.workspace import TEACHER
+from ebcore.files import sha256_file
 from flows.server import prefect_server
-from flows.tracking import METHOD
 from flows.ui import mlflow_server
+from flows.work import METHOD
 from tests.browser import keep_screenshot, open_page
+from tests.flows.small_checkout import Clone, make_small_checkout
 
-ROOT = Path(__file__).parents[2]
 EXPERTS = (1, 2)
 BRANCH = ("replicate", "train_experts", "train_binary", "pack", "benchmark", "evaluate")
 STAGES = {f"{stage}@{experts}" for stage in BRANCH for experts in EXPERTS} | {
@@ -35,70 +31,15 @@ STAGES = {f"{stage}@{experts}" for stage in BRANCH for experts in EXPERTS} | {
 pytestmark = pytest.mark.timeout(600)
 
 
-@dataclass
-class Clone:
-    """A copy of the tree that `make repro` has run in."""
-
-    folder: Path
-    server: str
-    output: str = ""
-    environment: dict[str, str] = field(default_factory=dict)
-
-    def run(self, *command: str, fails: bool = False) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", *command],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-        )
-        assert fails or done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-        return done
-
-    def mlflow(self) -> MlflowClient:
-        return MlflowClient(f"sqlite:///{self.folder / 'mlflow.db'}")
-
-
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
     folder = tmp_path_factory.mktemp("pipeline") / "clone"
-    folder.mkdir()
-    for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
-        shutil.copy(ROOT / name, folder)
-    (folder / TEACHER).mkdir(parents=True)
-    shutil.copy(ROOT / TEACHER / "README.md", folder / TEACHER)
-    (folder / ".dvc").mkdir()
-    for name in ("config", ".gitignore"):
-        shutil.copy(ROOT / ".dvc" / name, folder / ".dvc")
-    for name in ("ebcore", "flows"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    write_small_params(folder)
-    git = ("git", "-c", "user.name=test", "-c", "user.email=test@example.org")
-    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
-    subprocess.run(["git", "add", "."], cwd=folder, check=True)
-    subprocess.run([*git, "commit", "--quiet", "-m", "start"], cwd=folder, check=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PREFECT_HOME", str(folder / ".prefect"))  # no runs of other tests
-        yield from run_pipeline(folder)
-
-
-def run_pipeline(folder: Path) -> Iterator[Clone]:
-    with prefect_server(port=0) as server:
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        environment = {**os.environ, "PATH": path, "PREFECT_API_URL": server}
-        clone = Clone(folder, server, environment=environment)
-        clone.output = clone.run("flows.repro").stdout
-        yield clone
-
-
-def write_small_params(folder: Path) -> None:
-    content = yaml.safe_load((ROOT / "params/digits.yaml").read_text())
-    content |= {"experts": list(EXPERTS), "workers": 2}
-    for stage in ("train_one", "train_experts", "train_binary"):
-        content[stage] |= {"epochs": 1, "milestones": [], "warmup_epochs": 0}
-    content["benchmark"] |= {"repeats": 3, "min_seconds": 0.0}
-    content["report"] |= {"tsne_samples": 100}
-    (folder / "params.yaml").write_text(yaml.safe_dump(content))
+        with prefect_server(port=0) as server:
+            clone = make_small_checkout(folder, server, EXPERTS)
+            clone.output = clone.run("flows.repro").stdout
+            yield clone
 
 
 def test_it_says_where_the_report_is(clone: Clone) -> None:
@@ -155,7 +96,7 @@ def test_mlflow_holds_a_finished_run_per_stage_and_expert_count(clone: Clone) ->
     client = clone.mlflow()
     experiment = client.get_experiment_by_name(METHOD)
     assert experiment is not None
-    runs = client.search_runs([experiment.experiment_id])
+    runs = client.search_runs([experiment.experiment_id], "tags.stage != 'branch'")
     assert {run.data.tags["dvc_stage"] for run in runs} == STAGES
     assert len(runs) == len(STAGES)
     assert {run.info.status for run in runs} == {"FINISHED"}
@@ -168,6 +109,32 @@ def test_mlflow_holds_a_finished_run_per_stage_and_expert_count(clone: Clone) ->
         assert len(run.data.tags["data_sha256"]) == 64
         kept = {file.path for file in client.list_artifacts(run.info.run_id)}
         assert kept == {f"{run.info.run_name.replace('@', '-')}.{kind}" for kind in ("json", "csv")}
+
+
+def test_mlflow_compares_the_expert_counts(clone: Clone) -> None:
+    client = clone.mlflow()
+    experiment = client.get_experiment_by_name(METHOD)
+    assert experiment is not None
+    branches = client.search_runs([experiment.experiment_id], "tags.stage = 'branch'")
+    assert {run.data.tags["experts"] for run in branches} == {str(count) for count in EXPERTS}
+    for run in branches:
+        experts = run.data.tags["experts"]
+        metrics = {
+            name: json.loads((clone.folder / f"metrics/{name}-{experts}.json").read_text())
+            for name in ("pack", "evaluate", "benchmark")
+        }
+        assert run.info.status == "FINISHED"
+        assert run.data.metrics["packed_top1"] == metrics["evaluate"]["packed_top1"]
+        assert run.data.metrics["bops"] == metrics["pack"]["bops"]
+        assert run.data.metrics["packed_ms"] == metrics["benchmark"]["packed_ms"]
+        below = client.search_runs(
+            [experiment.experiment_id], f"tags.mlflow.parentRunId = '{run.info.run_id}'"
+        )
+        assert {child.data.tags["stage"] for child in below} == set(BRANCH)
+        version = client.get_model_version_by_alias("ebconv-digits", f"n{experts}")
+        packed = clone.folder / f"packed/ebconv-{experts}.ebp"
+        assert version.tags["sha256"] == sha256_file(packed)
+        assert float(version.tags["top1"]) == pytest.approx(run.data.metrics["packed_top1"])
 
 
 def run_length(clone: Clone) -> int:

@@ -1,64 +1,18 @@
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable
+import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from mlflow import MlflowClient
 
-from ebcore.params import Params, load_params
-from flows import tracking
-from flows.stage import Stage
-from flows.tracking import METHOD, Tracker
+from ebcore.params import Params
+from ebcore.train.launch import FORCE
+from flows import outbox, work
+from flows.mask import mask
+from flows.tracking import Tracker
+from tests.flows.tracked import client, found, points, record, stage, train
 
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def params(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Params:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(tracking, "_data_hash", lambda: "0123abcd")
-    return load_params(ROOT / "params/digits.yaml")
-
-
-def stage(experts: int = 4) -> Stage:
-    return Stage(
-        "toy",
-        lambda run: None,
-        item=experts,
-        experts=experts,
-        parameters=("model",),
-        artifacts=("metrics/toy.json",),
-    )
-
-
-def client() -> MlflowClient:
-    return MlflowClient(f"sqlite:///{Path.cwd() / 'mlflow.db'}")
-
-
-def found(**tags: str) -> list[Any]:
-    """Runs with these tags, the newest first."""
-    experiment = client().get_experiment_by_name(METHOD)
-    query = " and ".join(f"tags.{key} = '{value}'" for key, value in tags.items())
-    return list(client().search_runs([experiment.experiment_id], query))
-
-
-def points(run: Any, key: str) -> list[tuple[int, float]]:
-    return [(p.step, p.value) for p in client().get_metric_history(run.info.run_id, key)]
-
-
-def record(event: str, step: int, **values: float) -> dict[str, Any]:
-    return {"event": event, "step": step, "epoch": 0, "time": time.time(), **values}
-
-
-def train(tracker: Tracker, steps: Iterable[int]) -> None:
-    """Steps with the loss 1 / step, a checkpoint after each second one."""
-    for step in steps:
-        tracker.record(record("step", step, loss=1 / step))
-        if step % 2 == 0:
-            tracker.record(record("checkpoint", step))
+DOWN = "http://user:secret@127.0.0.1:9"
 
 
 def test_a_stage_becomes_a_finished_run_with_everything(params: Params) -> None:
@@ -106,6 +60,27 @@ def test_finished_work_done_anew_supersedes_its_run(params: Params) -> None:
     assert "superseded" not in new.data.tags
 
 
+def test_trained_work_that_is_published_again_stays_one_run(
+    params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "_fingerprint", lambda stage, params: "abcd")
+    monkeypatch.delenv(FORCE, raising=False)
+    for _ in range(2):  # the second time its log is read from the run directory
+        with Tracker(stage(name="train_binary"), params) as tracker:
+            train(tracker, range(1, 5))
+            tracker.finish({"top1": 97.5})
+    [run] = found(stage="train_binary")
+    assert run.info.status == "FINISHED"
+    assert points(run, "step_loss") == [(step, 1 / step) for step in range(1, 5)]
+    assert points(run, "top1") == [(4, 97.5)]
+    monkeypatch.setenv(FORCE, "1")
+    with Tracker(stage(name="train_binary"), params) as tracker:
+        train(tracker, range(1, 5))
+    new, old = found(stage="train_binary")
+    assert old.data.tags["superseded"] == new.info.run_id
+    assert points(new, "step_loss") == [(step, 1 / step) for step in range(1, 5)]
+
+
 def test_expert_counts_are_runs_side_by_side(params: Params) -> None:
     for experts in (1, 2):
         with Tracker(stage(experts), params) as tracker:
@@ -116,16 +91,100 @@ def test_expert_counts_are_runs_side_by_side(params: Params) -> None:
     }
 
 
-def test_a_tracker_that_is_down_costs_a_warning(
-    params: Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_tracker_that_is_down_costs_two_warnings_without_its_password(
+    params: Params, down: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with Tracker(stage(), params) as tracker:
         train(tracker, range(1, 5))
         tracker.finish({"top1": 97.5})
-    warnings = capsys.readouterr().out.splitlines()
-    assert len(warnings) == 1
-    assert warnings[0].startswith(
-        "warning: MLflow at http://127.0.0.1:9 failed, its points are kept"
-    )
+    output = capsys.readouterr()
+    first, last = output.out.splitlines()
+    assert first.startswith("warning: MLflow at http://***@127.0.0.1:9 failed, its points are kept")
+    assert last.startswith("warning: MLflow has missed toy@4; its points are in ")
+    assert "`make sync`" in last
+    assert "secret" not in output.out + output.err
+
+
+def test_the_next_stage_sends_what_an_earlier_one_could_not(
+    params: Params,
+    down: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("metrics").mkdir()
+    Path("metrics/toy.json").write_text("then")
+    with Tracker(stage(), params) as tracker:
+        train(tracker, range(1, 5))
+        tracker.finish({"top1": 97.5})
+    Path("metrics/toy.json").write_text("now")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    with Tracker(stage(name="next"), params) as tracker:
+        tracker.finish({"top1": 98.0})
+    [run] = found(stage="toy")
+    assert run.info.status == "FINISHED"
+    assert points(run, "step_loss") == [(step, 1 / step) for step in range(1, 5)]
+    assert points(run, "top1") == [(4, 97.5)]
+    path = client().download_artifacts(run.info.run_id, "toy.json", str(Path.cwd()))
+    assert Path(path).read_text() == "then"
+    assert found(stage="next")
+    assert "MLflow has toy@4 now" in capsys.readouterr().out
+    assert not list(Path(".runs/outbox").iterdir())
+
+
+def test_a_stage_that_failed_without_a_tracker_goes_on_in_one_run(
+    params: Params, down: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(KeyboardInterrupt), Tracker(stage(), params) as tracker:
+        train(tracker, range(1, 6))
+        raise KeyboardInterrupt
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    with Tracker(stage(), params) as tracker:
+        train(tracker, range(3, 9))
+        tracker.finish({"top1": 97.5})
+    [run] = found(stage="toy")
+    assert run.info.status == "FINISHED"
+    assert points(run, "step_loss") == [(step, 1 / step) for step in range(1, 9)]
+
+
+def test_sync_sends_at_once_and_a_damaged_entry_holds_nothing_up(
+    params: Params,
+    down: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert outbox.main() == 0
+    assert "missed nothing" in capsys.readouterr().out
+    for experts in (1, 2):
+        with Tracker(stage(experts), params) as tracker:
+            train(tracker, range(1, 5))
+    with pytest.raises(SystemExit) as refused:
+        outbox.main()
+    assert refused.value.code == 2
+    assert capsys.readouterr().err.startswith("error: http://***@127.0.0.1:9: no MLflow answers")
+    broken, _ = sorted(Path(".runs/outbox").iterdir())
+    (broken / "run.json").write_text(json.dumps({"work": {}}))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert outbox.main() == 1
+    assert f"{broken.name} was not sent" in capsys.readouterr().out
+    assert [run.data.tags["experts"] for run in found(stage="toy")] == ["2"]
+    assert list(Path(".runs/outbox").iterdir()) == [broken]
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("at https://me:secret@host:5000/api failed", "at https://***@host:5000/api failed"),
+        ("postgresql://me:p@ss@db/mlflow", "postgresql://***@db/mlflow"),
+        ("https://token@host", "https://***@host"),
+        ("sqlite:////home/me@work/mlflow.db", "sqlite:////home/me@work/mlflow.db"),
+        ("http://host/a@b", "http://host/a@b"),
+    ],
+)
+def test_the_user_and_password_of_an_address_are_masked(text: str, masked: str) -> None:
+    assert mask(text) == masked
+
+
+@pytest.fixture
+def down(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", DOWN)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
