@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
-from ebcore.processes import available_cores
+from ebcore.train.hosts import wait_seconds
 from ebcore.train.loopback import LOOPBACK, stay_on_loopback
+
+PEERS_LOST = 75  # exit code of a process that another one left alone (sysexits' "try again")
+_GLOO = "gloo/transport/"  # in the text of its errors: they have no type of their own
 
 
 @dataclass(frozen=True)
@@ -53,24 +57,33 @@ class Group:
 def join(device: str) -> Group:
     """Joins the process group torchrun describes; alone without torchrun.
 
+    The number of CPU threads is OMP_NUM_THREADS, which torchrun sets: results depend on it.
+
     Args:
         device: "auto" (CUDA where there is one), "cpu" or "cuda".
     """
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     place = torch.device(device)
     if device == "cuda":
         place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(place)
-    threads = max(1, available_cores() // here)
-    torch.set_num_threads(threads)
+    threads = torch.get_num_threads()
     if world > 1:
         if os.environ.get("MASTER_ADDR") == LOOPBACK:
             stay_on_loopback()
-        dist.init_process_group("cpu:gloo,cuda:nccl" if device == "cuda" else "gloo")
+        backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
+        dist.init_process_group(backend, timeout=timedelta(seconds=wait_seconds()))
     return Group(rank, world, place, threads)
+
+
+def peers_lost(error: RuntimeError) -> str | None:
+    """The reason in a few words if `error` is that of a group whose other end is gone."""
+    text = str(error)
+    if not isinstance(error, dist.DistError) and _GLOO not in text:
+        return None
+    return text.partition("] ")[2].partition(". ")[0] if _GLOO in text else text.splitlines()[0]
 
 
 def leave() -> None:

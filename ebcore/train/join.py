@@ -12,7 +12,7 @@ import sys
 from ebcore.errors import InputError, exit_on_input_error
 from ebcore.params import TRAINING_STAGES, load_params
 from ebcore.train.job import make_job, write_job
-from ebcore.train.launch import torchrun
+from ebcore.train.torchrun import torchrun
 from ebcore.workspace import SHARED_STAGES
 
 
@@ -33,8 +33,8 @@ def main(arguments: list[str]) -> None:
         )
     experts = 1 if shared else int(arguments[1])
     job = make_job(arguments[0], experts, load_params())
-    command = torchrun(job, write_job(job))
-    os.execv(command[0], command)
+    command, environment = torchrun(job, write_job(job), first=False)
+    os.execve(command[0], command, environment)
 
 
 if __name__ == "__main__":

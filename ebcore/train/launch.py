@@ -8,7 +8,6 @@ import os
 import queue
 import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from ebcore.processes import leave_with_parent, leaving
 from ebcore.train.job import FINAL, RESULT, Job, make_job, write_job
 from ebcore.train.log import LogTail, read_log
 from ebcore.train.state import drop_states
+from ebcore.train.torchrun import torchrun, workers_here
 from ebcore.workspace import checkpoint_file, curve_file, metrics_file
 
 Relay = Callable[[str], None]
@@ -120,20 +120,20 @@ def fingerprint(stage: str, experts: int, params: Params) -> str:
 
 def _run_workers(job: Job, lock: IO[str], on_line: Relay, on_record: Record) -> None:
     _check_devices(job)
-    job_file = write_job(job)
+    command, environment = torchrun(job, write_job(job))
     for path in job.folder.glob("error-*"):
         path.unlink()
     records = LogTail(job.folder)
     parent = os.getpid()
     process = subprocess.Popen(
-        torchrun(job, job_file),
+        command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
         pass_fds=[lock.fileno()],  # the lock is held as long as torchrun lives
         preexec_fn=lambda: leave_with_parent(parent),
-        env={"OMP_NUM_THREADS": "1", **os.environ},
+        env=environment,
     )
     assert process.stdout is not None
     lines: queue.Queue[str | None] = queue.Queue()
@@ -149,37 +149,6 @@ def _run_workers(job: Job, lock: IO[str], on_line: Relay, on_record: Record) -> 
         on_record(record)
     if not (job.folder / FINAL).exists():
         raise _explanation(job, code)
-
-
-def torchrun(job: Job, job_file: Path) -> list[str]:
-    """The command that starts this host's share of the workers.
-
-    EBCORE_HOSTS and EBCORE_RENDEZVOUS (host:port of one of them) spread `workers` over hosts.
-
-    Raises:
-        InputError: the two variables do not make sense together.
-    """
-    hosts, endpoint = os.environ.get("EBCORE_HOSTS", "1"), os.environ.get("EBCORE_RENDEZVOUS")
-    workers = job.params.workers
-    if not hosts.isdecimal() or int(hosts) < 1 or workers % int(hosts):
-        raise InputError(
-            f"EBCORE_HOSTS={hosts}",
-            f"cannot share {workers} workers",
-            "Use a number of hosts that divides workers in params.yaml.",
-        )
-    if int(hosts) == 1:
-        meeting = ["--standalone"]
-    elif endpoint:
-        meeting = ["--nnodes", hosts, "--rdzv-id", job.fingerprint]
-        meeting += ["--rdzv-backend", "c10d", "--rdzv-endpoint", endpoint]
-    else:
-        raise InputError(
-            "EBCORE_RENDEZVOUS", "is not set", "Name one of the hosts: HOST:PORT, e.g. node0:29400."
-        )
-    share = str(workers // int(hosts))
-    program = ["-m", "ebcore.train.worker", str(job_file)]
-    run = [sys.executable, "-m", "ebcore.train.agent", "--nproc-per-node", share]
-    return [*run, *meeting, *program]
 
 
 def _explanation(job: Job, code: int) -> InputError:
@@ -234,7 +203,7 @@ def _check_devices(job: Job) -> None:
     device, gpus = job.params.device, torch.cuda.device_count()
     if device == "cuda" and not gpus:
         raise InputError("device: cuda", "this machine has no CUDA device", "Use auto or cpu.")
-    share = job.params.workers // int(os.environ.get("EBCORE_HOSTS", "1"))
+    share = workers_here(job)
     if device != "cpu" and gpus and share > gpus:
         raise InputError(
             f"workers: {job.params.workers}",

@@ -45,7 +45,7 @@ class LogTail:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / _NAME
-        self._inode = self._old = self._current_inode()
+        self._inode = self._old = self._current_inode()  # a later log may get that number again
         self._position = 0
 
     def new(self) -> list[dict[str, Any]]:
@@ -54,7 +54,7 @@ class LogTail:
         if inode is None or inode == self._old:
             return []
         if inode != self._inode:
-            self._inode, self._position = inode, 0
+            self._inode, self._position, self._old = inode, 0, None
         with open(self._path, "rb") as file:
             file.seek(self._position)
             text = file.read()
