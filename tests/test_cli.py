@@ -19,7 +19,9 @@ from ebcore.params import parse_params
 from ebcore.workspace import BETON
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("summary", "pack", "import-official", "evaluate", "predict", "bench", "profile")
+COMMANDS = (
+    "summary", "pack", "import-official", "evaluate", "predict", "bench", "profile", "doctor"
+)  # fmt: skip
 
 
 def ebcore(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
