@@ -118,8 +118,8 @@ def require_space(path: str | Path, needed: int, what: str) -> None:
         raise InputError(
             path,
             f"{what} may take {gigabytes(needed)}, but its disk has {gigabytes(free)} free",
-            "Free space, put the folder on a larger disk (a symbolic link does), or lower "
-            "prepare.max_size or raise prepare.jpeg_fraction.",
+            "Free space, work in a checkout on a larger disk (data.folder may stay where it is), "
+            "or lower prepare.max_size.",
         )
 
 

@@ -178,7 +178,7 @@ def check_images(needs: Needs) -> Finding:
         "images",
         "missing",
         f"no folder {data.folder}",
-        "Put train/<class>/*.JPEG and val/<class>/*.JPEG there (a symbolic link does).",
+        "Put train/<class>/*.JPEG and val/<class>/*.JPEG there, or set data.folder.",
     )
 
 
@@ -233,7 +233,7 @@ def _wanted(machine: Machine, needs: Needs) -> dict[str, tuple[int, int]]:
 
 
 def _more_space(machine: Machine, needs: Needs, names: list[str]) -> str:
-    remedy = "Free space, or put a folder on another disk (a symbolic link does)."
+    remedy = "Free space, or work in a checkout on a larger disk."
     if CACHE in names and not links(machine) and not needs.prepared:
         remedy += " One copy instead of two: `dvc config --local cache.type reflink,hardlink,copy`."
     return remedy
