@@ -1,8 +1,8 @@
 """What must hold, and whether it does: a table from the CSV files of the other benchmarks.
 
-A target is a ratio of one interleaved run with a goal. `layers` and `network` write theirs into
-their rows (`TARGET_COLUMNS`); those of the other files are found here. `make bench` prints this
-table last; `python -m benchmarks.targets` prints it alone.
+A target is a ratio of one interleaved run with a goal. `layers`, `network` and `loader` write
+theirs into their rows (`TARGET_COLUMNS`); those of the other files are found here. `make bench`
+prints this table last; `python -m benchmarks.targets` prints it alone.
 """
 
 from __future__ import annotations
@@ -96,6 +96,17 @@ def mark_network(rows: Sequence[MutableMapping[str, Any]]) -> None:
         bf16.update(Target(text, bf16["ms"] / peer["ms"], 0.85, at_least=False).columns())
 
 
+_LOADER_GOAL = 3  # times torchvision's folders
+
+
+def mark_loader(rows: Sequence[MutableMapping[str, Any]]) -> None:
+    """Adds `TARGET_COLUMNS` to FFCV's rows."""
+    for row in rows:
+        if row["candidate"].startswith("ffcv"):
+            text = f"{row['candidate']} over torchvision folders, {row['threads']} thread(s)"
+            row.update(Target(text, row["speedup"], _LOADER_GOAL).columns())
+
+
 def _own(rows: Sequence[Row]) -> Iterator[Target]:
     """Those that the rows carry."""
     for row in rows:
@@ -144,6 +155,7 @@ _FILES: dict[str, Callable[[Sequence[Row]], Iterator[Target]]] = {
     "kernels": _kernels,
     "layers": _own,
     "network": _own,
+    "loader": _own,
     "expert_training": _training,
 }
 

@@ -250,6 +250,29 @@ def bench(
         typer.echo(f"{len(rows)} rows in {csv}")
 
 
+@app.command()
+def doctor(
+    profile: Annotated[
+        str | None, typer.Option(help="One of `ebcore profile list`; default the active one.")
+    ] = None,
+) -> None:
+    """What this machine has and lacks for the active profile; exit code 1 if something is missing.
+
+    Looks at Python, FFCV, the native kernels, GPUs with driver and NCCL, disks against the
+    estimate, memory, /dev/shm, limits, compiler, git and DVC. Changes nothing.
+    """
+    from ebcore.doctor.examination import examine, findings_table
+    from ebcore.params import load_params
+    from ebcore.profiles import ACTIVE, profile_file
+    from ebcore.tables import show
+
+    params = load_params(profile_file(profile) if profile else ACTIVE)
+    findings = examine(params)
+    show(findings_table(findings, params.profile))
+    if any(finding.status == "missing" for finding in findings):
+        raise typer.Exit(1)
+
+
 @profile_app.command("list")
 def profile_list() -> None:
     """The profiles there are; the active one is marked."""

@@ -28,6 +28,7 @@ COMMANDS = (
     "predict",
     "bench",
     "profile",
+    "doctor",
 )
 
 

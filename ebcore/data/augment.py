@@ -128,18 +128,35 @@ class View:
         share = 2 * uniform(self.seed, epoch, indices, TURN) - 1
         return np.deg2rad(self.data.rotate) * share
 
-    def augment(self, images: torch.Tensor, epoch: int, indices: Ints) -> torch.Tensor:
-        """Shift, flip and turn of normalised images, float32 [B, 3, S, S].
+    def mirror(self, pixels: torch.Tensor, epoch: int, indices: Ints) -> torch.Tensor:
+        """Flips, before normalisation: a quarter of the bytes; uint8 [B, S, S, 3], maybe changed.
 
-        Padding is 0 after normalisation: the training set's mean colour.
+        A tensor on the CPU changes in place, an image at a time, which its cache holds.
         """
-        if self.train and self.data.crop == "pad" and self.data.pad:
-            images = _shift(images, self.data.pad, torch.from_numpy(self.shifts(epoch, indices)))
-        flips = torch.from_numpy(self.flips(epoch, indices))
-        if bool(flips.any()):
-            flips = flips.to(images.device)[:, None, None, None]
-            images = torch.where(flips, images.flip(3), images)
-        if self.train and self.data.rotate:
+        flips = self.flips(epoch, indices)
+        if pixels.device.type == "cpu":
+            for index in np.flatnonzero(flips).tolist():
+                pixels[index] = pixels[index].flip(1)
+        elif flips.any():
+            chosen = torch.from_numpy(flips).to(pixels.device)[:, None, None, None]
+            pixels = torch.where(chosen, pixels.flip(2), pixels)
+        return pixels
+
+    def move(self, images: torch.Tensor, epoch: int, indices: Ints) -> torch.Tensor:
+        """The padded image's window, then the turn, of mirrored and normalised images.
+
+        Images are float32 [B, 3, S, S]. Padding is 0 after normalisation: the training set's mean
+        colour. A mirrored image has the mirrored window: it shows what shifting first and
+        flipping then would.
+        """
+        if not self.train:
+            return images
+        if self.data.crop == "pad" and self.data.pad:
+            shifts = self.shifts(epoch, indices)
+            mirrored = self.flips(epoch, indices)
+            shifts[mirrored, 1] = 2 * self.data.pad - shifts[mirrored, 1]
+            images = _shift(images, self.data.pad, torch.from_numpy(shifts))
+        if self.data.rotate:
             images = _turn(images, torch.from_numpy(self.turns(epoch, indices)))
         return images
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from ebcore.data.augment import uniform
-from ebcore.data.ffcv_compat import import_ffcv
 from ebcore.data.inspection import InspectedImage
+from ebcore.data.journal import Journal
+from ebcore.data.pages import Pages
+from ebcore.data.progress import Phase, followed
 from ebcore.errors import InputError
 from ebcore.params import PrepareParams
 from ebcore.processes import available_cores
@@ -33,61 +33,52 @@ def beton_size(image: InspectedImage, max_size: int | None) -> tuple[int, int]:
     return max(1, round(image.width * share)), max(1, round(image.height * share))
 
 
-@dataclass(frozen=True)
-class _Encoded:
-    mode: int
-    width: int
-    height: int
-    label: int
-    content: bytes
-
-
 def write_beton(
     path: Path,
     root: Path,
     images: list[InspectedImage],
     prepare: PrepareParams,
     *,
+    journal: Journal,
     progress: bool = True,
+    on_phase: Callable[[Phase], None] = print,
 ) -> None:
     """Writes `images` (relative to `root`) in their order; the same images give the same bytes.
 
     A JPEG that fits `max_size` keeps its own bytes; others are encoded with `quality`.
     `jpeg_fraction` of the images, chosen by a hash of their index, are JPEG, the others raw.
+    What the journal says an earlier process wrote stays; the bytes are those of an unbroken run.
 
     Raises:
         InputError: an image needs more than `page_size`.
     """
-    ffcv = import_ffcv()
     jpeg = uniform(0, 0, np.arange(len(images)), draw=0) < prepare.jpeg_fraction
     for image, as_jpeg in zip(images, jpeg, strict=True):  # now, not after hours of writing
         _require_page(root / image.path, _known_bytes(image, prepare, as_jpeg=as_jpeg), prepare)
-    fields = {"image": ffcv.fields.RGBImageField(), "label": ffcv.fields.IntField()}
-    writer = ffcv.writer.DatasetWriter(str(path), fields, prepare.page_size, num_workers=1)
-    writer.num_samples = len(images)
-    writer.prepare()
+    pages = Pages(path, len(images), prepare.page_size, journal)
     try:
-        table = np.zeros(len(images), dtype=writer.metadata_type)
-        pages = ffcv.memory_allocator.MemoryAllocator(
-            str(path), writer.data_region_start, prepare.page_size
-        )
-        encoded = tqdm(
-            _encode_all(root, images, jpeg, prepare),
+        rows = pages.table["f0"]
+        rows["mode"] = np.where(jpeg, JPEG, RAW)
+        sizes = np.array([beton_size(image, prepare.max_size) for image in images])
+        rows["width"], rows["height"] = sizes.T
+        pages.table["f1"] = [image.label for image in images]
+        encoded = followed(
+            _encode_all(root, images, jpeg, prepare, pages.done),
+            len,
+            name=f"write {path.name}",
             total=len(images),
-            desc=f"write {path.name}",
-            unit="img",
-            disable=not progress,
+            done=pages.done,
+            show=progress,
+            on_phase=on_phase,
         )
         # FFCV's own worker process would leave its parent waiting for ever if it failed.
         with pages:
-            for index, item in enumerate(encoded):
-                _require_page(root / images[index].path, len(item.content), prepare)
-                _place(pages, table, index, item)
-        writer.metadata_sm.buf[: table.nbytes] = table.tobytes()
-        writer.finalize(pages.allocations)
+            for index, content in enumerate(encoded, start=pages.done):
+                _require_page(root / images[index].path, len(content), prepare)
+                pages.place(content)
+        pages.finish()
     finally:
-        writer.metadata_sm.close()
-        writer.metadata_sm.unlink()
+        pages.close()
 
 
 def _known_bytes(image: InspectedImage, prepare: PrepareParams, *, as_jpeg: bool) -> int:
@@ -108,30 +99,25 @@ def _require_page(path: Path, size: int, prepare: PrepareParams) -> None:
         )
 
 
-def _place(pages: Any, table: np.ndarray, index: int, item: _Encoded) -> None:
-    pages.set_current_sample(index)
-    pointer, space = pages.malloc(len(item.content))
-    space[:] = np.frombuffer(item.content, dtype=np.uint8)
-    row = table["f0"][index : index + 1]
-    row["mode"], row["data_ptr"] = item.mode, pointer
-    row["width"], row["height"] = item.width, item.height
-    table["f1"][index] = item.label
-
-
 def _encode_all(
-    root: Path, images: list[InspectedImage], jpeg: np.ndarray, prepare: PrepareParams
-) -> Iterator[_Encoded]:
+    root: Path, images: list[InspectedImage], jpeg: np.ndarray, prepare: PrepareParams, start: int
+) -> Iterator[bytes]:
+    """The images from `start` on, in order, `WINDOW` of them under way."""
+    ahead: deque[Future[bytes]] = deque()
     with ThreadPoolExecutor(available_cores()) as pool:
-        for start in range(0, len(images), WINDOW):
-            window = range(start, min(start + WINDOW, len(images)))
-            yield from pool.map(
-                lambda i: _encode(root, images[i], prepare, as_jpeg=bool(jpeg[i])), window
-            )
+        try:
+            for image, as_jpeg in zip(images[start:], jpeg[start:], strict=True):
+                if len(ahead) == WINDOW:
+                    yield ahead.popleft().result()
+                ahead.append(pool.submit(_encode, root, image, prepare, as_jpeg=bool(as_jpeg)))
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
-def _encode(
-    root: Path, image: InspectedImage, prepare: PrepareParams, *, as_jpeg: bool
-) -> _Encoded:
+def _encode(root: Path, image: InspectedImage, prepare: PrepareParams, *, as_jpeg: bool) -> bytes:
+    """What the .beton holds of an image."""
     try:
         content = (root / image.path).read_bytes()
     except OSError as error:
@@ -149,4 +135,4 @@ def _encode(
             content = buffer.getvalue()
         else:
             content = pixels.tobytes()
-    return _Encoded(JPEG if as_jpeg else RAW, width, height, image.label, content)
+    return content

@@ -10,20 +10,23 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields, replace
+from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from ebcore.data.folder import SPLITS, FoundImage, ImageFolder, first_few
+from ebcore.data.journal import Journal, digest
+from ebcore.data.progress import Phase, followed
 from ebcore.errors import InputError
 from ebcore.processes import available_cores, leave_with_parent
 
 PARALLEL_FROM = 5000  # images; below, starting processes costs more than it saves
 CHUNK = 64
+NOTED = 1024  # images a line of the journal
 # Mean and standard deviation come from all training images, or, of more than this many, from
 # every k-th in sorted order with the smallest k that keeps within it.
 COLOUR_SAMPLE = 100_000
@@ -48,6 +51,7 @@ class InspectedImage:
 class _Damaged:
     path: str
     reason: str
+    size: int = 0  # counts for nothing
 
 
 @dataclass(frozen=True)
@@ -61,9 +65,18 @@ class Inspection:
 
 
 def inspect(
-    folder: ImageFolder, on_corrupt: Literal["error", "skip"], *, progress: bool = True
+    folder: ImageFolder,
+    on_corrupt: Literal["error", "skip"],
+    *,
+    journal: Journal | None = None,
+    progress: bool = True,
+    on_phase: Callable[[Phase], None] = print,
 ) -> Inspection:
     """Decodes every file of a data set, in several processes when there are many.
+
+    Args:
+        journal: keeps the findings; what it has of files that did not change since is not
+            looked at again.
 
     Raises:
         InputError: files that are no images or are damaged (`on_corrupt` "error": all are
@@ -75,10 +88,34 @@ def inspect(
         for split in SPLITS
         for index, image in enumerate(folder.split(split))
     ]
-    with _mapper(len(tasks)) as run:
-        found = list(
-            tqdm(run(tasks), total=len(tasks), desc="check", unit="img", disable=not progress)
+    noted: dict[str, list[Any]] = {}
+    if journal is not None:
+        noted = {key: findings for key, findings in journal.lines}
+    chunks = [tasks[at : at + NOTED] for at in range(0, len(tasks), NOTED)]
+    keys = [_key(chunk) if journal is not None else "" for chunk in chunks]
+    left = [
+        task for key, chunk in zip(keys, chunks, strict=True) if key not in noted for task in chunk
+    ]
+    found: list[InspectedImage | _Damaged] = []
+    with _mapper(len(left)) as run:
+        fresh = followed(
+            run(left),
+            lambda result: result.size,
+            name="check",
+            total=len(tasks),
+            done=len(tasks) - len(left),
+            show=progress,
+            on_phase=on_phase,
         )
+        for key, chunk in zip(keys, chunks, strict=True):
+            if key in noted:
+                found += map(_from_line, noted[key])
+                continue
+            found += (findings := list(islice(fresh, len(chunk))))
+            if journal is not None:
+                journal.add([key, [astuple(finding) for finding in findings]])
+        for _ in fresh:  # its end tells the rate
+            pass
     damaged = [result for result in found if isinstance(result, _Damaged)]
     if damaged and on_corrupt == "error":
         raise _damaged_error(folder.root, damaged)
@@ -97,6 +134,27 @@ def inspect(
                 "Add images, or remove it from both splits.",
             )
     return Inspection(images, [file.path for file in damaged], *_mean_and_std(images["train"]))
+
+
+def _key(chunk: list[Task]) -> str:
+    """Identifies files as they are now: the change time cannot be set by a program."""
+    facts = []
+    for root, image, colour in chunk:
+        try:
+            status = os.stat(Path(root, image.path))
+            about = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+        except OSError:
+            about = []
+        facts.append([image.path, image.label, colour, about])
+    return digest(facts)
+
+
+def _from_line(values: list[Any]) -> InspectedImage | _Damaged:
+    """What `astuple` made a line of."""
+    if len(values) == len(fields(_Damaged)):
+        return _Damaged(*values)
+    image = InspectedImage(*values)
+    return replace(image, colour=image.colour and tuple(image.colour))
 
 
 def _inspect_one(task: Task) -> InspectedImage | _Damaged:

@@ -38,7 +38,7 @@ class Source(Protocol):
     def batches(self, epoch: int, batches: list[Ints]) -> Generator[torch.Tensor, None, None]:
         """For each array of sample indices, what the view shows of them: uint8 [B, S, S, 3].
 
-        A tensor is valid until the next is asked for.
+        A tensor is valid until the next is asked for; who gets it may change it.
         """
         ...
 
@@ -89,9 +89,9 @@ class SplitLoader:
         indices = self._index_batches(epoch)[start:]
         with closing(self._source.batches(epoch, indices)) as pixels:
             for own in indices:
-                images = normalise(self._to_device(next(pixels)), *self._normalisation)
+                seen = self._view.mirror(self._to_device(next(pixels)), epoch, own)
                 yield Batch(
-                    self._view.augment(images, epoch, own),
+                    self._view.move(normalise(seen, *self._normalisation), epoch, own),
                     self._to_device(torch.from_numpy(self._source.labels[own])),
                     torch.from_numpy(own),
                 )

@@ -12,22 +12,33 @@ from ebcore.errors import InputError
 from ebcore.files import REFUSALS
 
 
+def partial_folder(path: str | Path) -> Path:
+    """Where `replaced_folder` keeps what becomes `path`; a fixed name, for the next process."""
+    path = Path(path)
+    return path.parent / f".{path.name}.partial"
+
+
 @contextmanager
-def replaced_folder(path: str | Path) -> Iterator[Path]:
-    """Yields an empty folder beside `path` that takes its place when the block succeeds.
+def replaced_folder(path: str | Path, *, resume: bool = False) -> Iterator[Path]:
+    """Yields a folder beside `path` that takes its place when the block succeeds.
+
+    Args:
+        resume: it holds what a killed process left, and stays if the block fails; else it is
+            empty, and removed.
 
     Raises:
         InputError: the disk refuses the data (full, read-only); the old folder stays.
     """
     path = Path(path)
-    # A fixed name, so that what a killed process left is found and removed by the next.
-    partial = path.parent / f".{path.name}.partial"
+    partial, old = partial_folder(path), path.parent / f".{path.name}.old"
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        shutil.rmtree(old, ignore_errors=True)
+        if not resume:
+            shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True, exist_ok=resume)
         yield partial
-        if path.exists():
-            shutil.rmtree(path)
+        if path.exists():  # out of the way at once: deleting it takes a while
+            os.replace(path, old)
         os.replace(partial, path)
     except OSError as error:
         if error.errno not in REFUSALS:
@@ -38,4 +49,6 @@ def replaced_folder(path: str | Path) -> Iterator[Path]:
             "Free space or choose another folder.",
         ) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+        if not resume:
+            shutil.rmtree(partial, ignore_errors=True)

@@ -6,7 +6,14 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from benchmarks.targets import TARGET_COLUMNS, Target, mark_layer, mark_network, targets
+from benchmarks.targets import (
+    TARGET_COLUMNS,
+    Target,
+    mark_layer,
+    mark_loader,
+    mark_network,
+    targets,
+)
 from ebcore.measure.rows import COLUMNS, write_rows
 
 
@@ -61,6 +68,15 @@ def test_networks_are_held_against_their_own_peer() -> None:
         ("openvino_int8_no_amx", 0.4, "<= 0.5", "yes"),
         ("openvino_binary", 0.92, "<= 0.92", "yes"),
     ]  # fmt: skip
+
+
+def test_ffcv_is_held_against_torchvision() -> None:
+    rows: list[dict[str, Any]] = [
+        {"candidate": name, "speedup": speedup, "threads": 2}
+        for name, speedup in (("torchvision", 1.0), ("ffcv", 2.4), ("ffcv_raw", 5.0))
+    ]
+    mark_loader(rows)
+    assert [row.get("holds") for row in rows] == [None, "no", "yes"]
 
 
 def test_targets_are_read_back_from_the_files(tmp_path: Path) -> None:

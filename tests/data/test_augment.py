@@ -77,7 +77,7 @@ def test_pad_moves_the_image_and_fills_with_zero() -> None:
     view = _view(crop="pad", pad=1)
     images = torch.arange(1.0, 17.0).reshape(1, 1, 4, 4).expand(50, 3, 4, 4)
     indices = np.arange(50)
-    moved = view.augment(images, 2, indices)
+    moved = view.move(images, 2, indices)
     shifts = view.shifts(2, indices)
     assert {tuple(s) for s in shifts} == {(y, x) for y in range(3) for x in range(3)}
     for image, (y, x) in zip(moved, shifts, strict=True):
@@ -88,18 +88,36 @@ def test_pad_moves_the_image_and_fills_with_zero() -> None:
 
 def test_flip_mirrors_the_chosen_half() -> None:
     view = _view(flip=True)
-    images = torch.arange(4.0).expand(200, 3, 4, 4)
+    pixels = torch.arange(4, dtype=torch.uint8)[:, None].repeat(200, 4, 1, 3)  # [B, S, S, 3]
     indices = np.arange(200)
     flips = view.flips(0, indices)
     assert 70 < flips.sum() < 130
-    for image, flipped in zip(view.augment(images, 0, indices), flips, strict=True):
-        assert image[0, 0].tolist() == ([3, 2, 1, 0] if flipped else [0, 1, 2, 3])
+    for image, flipped in zip(view.mirror(pixels, 0, indices), flips, strict=True):
+        assert image[0, :, 0].tolist() == ([3, 2, 1, 0] if flipped else [0, 1, 2, 3])
+
+
+def test_a_mirrored_image_has_the_mirrored_window() -> None:
+    """As if the image were shifted first and flipped then."""
+    view = _view(crop="pad", pad=1, flip=True)
+    pixels = torch.randint(1, 255, (50, 4, 4, 3), dtype=torch.uint8)
+    indices = np.arange(50)
+    seen = view.mirror(pixels.clone(), 2, indices).permute(0, 3, 1, 2).float()
+    flips, shifts = view.flips(2, indices), view.shifts(2, indices)
+    for image, original, flipped, (y, x) in zip(
+        view.move(seen, 2, indices), pixels, flips, shifts, strict=True
+    ):
+        padded = np.zeros((6, 6, 3))
+        padded[1:5, 1:5] = original.numpy()
+        window = padded[y : y + 4, x : x + 4]
+        assert np.array_equal(image.permute(1, 2, 0), window[:, ::-1] if flipped else window)
 
 
 def test_validation_is_not_augmented() -> None:
     view = _view(train=False, crop="pad", pad=1, flip=True)
     images = torch.randn(20, 3, 4, 4)
-    assert torch.equal(view.augment(images, 1, np.arange(20)), images)
+    assert torch.equal(view.move(images, 1, np.arange(20)), images)
+    pixels = torch.randint(0, 255, (20, 4, 4, 3), dtype=torch.uint8)
+    assert torch.equal(view.mirror(pixels.clone(), 1, np.arange(20)), pixels)
     assert view.whole
 
 
@@ -121,11 +139,11 @@ def test_a_quarter_turn_by_hand() -> None:
 def test_turns_depend_on_the_image_alone_and_validation_has_none() -> None:
     images = torch.randn(6, 3, 4, 4)
     view = _view(rotate=10)
-    whole = view.augment(images, 2, np.arange(6))
-    assert torch.equal(view.augment(images[4:], 2, np.array([4, 5])), whole[4:])
+    whole = view.move(images, 2, np.arange(6))
+    assert torch.equal(view.move(images[4:], 2, np.array([4, 5])), whole[4:])
     assert not torch.equal(whole, images)
-    assert torch.equal(_view(train=False, rotate=10).augment(images, 2, np.arange(6)), images)
-    assert torch.equal(_view().augment(images, 2, np.arange(6)), images)
+    assert torch.equal(_view(train=False, rotate=10).move(images, 2, np.arange(6)), images)
+    assert torch.equal(_view().move(images, 2, np.arange(6)), images)
 
 
 def test_a_turn_repeats_the_edge() -> None:

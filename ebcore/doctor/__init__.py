@@ -1,0 +1,1 @@
+"""Whether a machine can run the active profile, and what it lacks."""
