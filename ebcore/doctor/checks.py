@@ -261,7 +261,7 @@ def check_memory(machine: Machine, needs: Needs) -> Finding:
 
 
 def check_shared_memory(machine: Machine, params: Params) -> Finding:
-    """/dev/shm: NCCL's buffers, and batches that the folder loader's processes hand over."""
+    """Shared memory: NCCL's buffers, and batches that the folder loader's processes hand over."""
     if machine.shared_memory is None:
         return Finding("shared memory", "ok", "no /dev/shm on this system")
     needed = NCCL_SHARED if params.workers > 1 and machine.gpus else 64 << 20
