@@ -17,7 +17,7 @@ from ebcore.errors import InputError
 from ebcore.processes import available_cores
 
 DRIVER = Path("/proc/driver/nvidia/version")
-SHARED = Path("/dev/shm")  # noqa: S108: its size, nothing is written
+SHARED = Path("/dev/shm")  # noqa: S108 (its size is read, nothing written)
 
 
 @dataclass(frozen=True)
