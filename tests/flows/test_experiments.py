@@ -12,7 +12,7 @@ import pytest
 from flows.work import METHOD
 from tests.flows.small_checkout import Clone
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture(scope="module")

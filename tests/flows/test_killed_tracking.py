@@ -17,7 +17,7 @@ from flows.work import METHOD
 from tests.flows.conftest import wait_for
 from tests.flows.small_checkout import Clone
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 STAGE = "train_binary@1"
 
 

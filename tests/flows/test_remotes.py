@@ -17,7 +17,7 @@ from ebcore.packed import load
 from flows.server import HOST, free_port, start_process, stop_process, wait_until_answers
 from tests.flows.small_checkout import Clone
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 REPORT = ("report/index.html", "report/summary.json")
 KEYS = {"access_key_id": "key", "secret_access_key": "not-in-git"}
 
@@ -40,8 +40,10 @@ class FolderRemote:
 
     def damage(self, key: str) -> None:
         path = self._folder / key
+        mode = path.stat().st_mode
         path.chmod(0o644)
         path.write_bytes(with_a_flipped_bit(path.read_bytes()))
+        path.chmod(mode)
 
     def remove(self, key: str) -> None:
         (self._folder / key).unlink(missing_ok=True)

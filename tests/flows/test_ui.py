@@ -13,12 +13,12 @@ import pytest
 from tests.flows.conftest import Checkout, processes_of
 
 
-@pytest.mark.slow
-def test_both_servers_answer_and_stop(checkout: Checkout) -> None:
+def start_ui(checkout: Checkout, **settings: str) -> tuple[subprocess.Popen[str], str]:
+    """The process, and what it says when all is served."""
     process = subprocess.Popen(
         ["python", "-m", "flows.ui"],
         cwd=checkout.folder,
-        env=checkout.environment(),
+        env=checkout.environment(**settings),
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -28,6 +28,25 @@ def test_both_servers_answer_and_stop(checkout: Checkout) -> None:
         line = process.stdout.readline()
         assert line, text
         text += line
+    return process, text
+
+
+@pytest.mark.slow
+def test_a_tracker_elsewhere_is_named_without_its_password_and_not_served(
+    checkout: Checkout, prefect_url: str
+) -> None:
+    elsewhere = "http://user:secret@127.0.0.1:9"
+    process, text = start_ui(checkout, MLFLOW_TRACKING_URI=elsewhere, PREFECT_API_URL=prefect_url)
+    assert "MLflow    http://***@127.0.0.1:9\n" in text
+    assert "secret" not in text
+    assert not psutil.Process(process.pid).children()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(40) == 0
+
+
+@pytest.mark.slow
+def test_both_servers_answer_and_stop(checkout: Checkout) -> None:
+    process, text = start_ui(checkout)
     addresses = re.findall(r"http://127\.0\.0\.1:\d+", text)
     assert len(addresses) == 2
     for address in addresses:
