@@ -79,7 +79,7 @@ def test_a_binary_shortcut_has_no_real_convolution() -> None:
     ("options", "text"),
     [
         ({"stem": "huge"}, "efficient, basic, small"),
-        ({"shortcut": "none"}, "plain, binary, linear, relu, prelu"),
+        ({"shortcut": "none"}, "plain, binary, grouped, concat, linear, relu, prelu"),
         ({"spec": "1111-1-3:1:1:1"}, "64 -> 64 channels, not in 3 groups"),
     ],
 )
