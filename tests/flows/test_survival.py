@@ -90,6 +90,8 @@ def interrupt(project: Project, moment: Moment, number: signal.Signals, **settin
         seconds = run.wait_gone()
         assert run.process.returncode != 0
         assert not (project.folder / OUTPUT).exists()
+    if number == signal.SIGTERM and moment.step is not None:
+        assert project.records()[-1]["event"] == "checkpoint"  # the last thing it did
     where = "start-up" if moment.step is None else f"step {step}"
     return f"{number.name} {moment.role} at {where}: all gone after {seconds:.1f} s"
 
