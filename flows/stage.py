@@ -7,13 +7,12 @@ instead, and the process DVC then starts does the work without a flow run of its
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from inspect import Parameter, signature
 from pathlib import Path
@@ -29,6 +28,7 @@ from prefect.states import Failed, Pending, State
 from ebcore.errors import EXIT_CODE, InputError
 from ebcore.params import Params, load_params
 from flows.dvc_process import ERROR, INNER, DvcProcesses
+from flows.own_server import own_server
 from flows.progress import Progress
 from flows.server import check_answers, refusal_explained, running_server
 from flows.tracking import Tracker
@@ -183,11 +183,14 @@ def _needed(flow: Flow[..., Any]) -> list[str]:
 
 def _flow_run(flow: Flow[..., Any], parameters: dict[str, Any]) -> Any:
     """A run of the deployment `<flow>/local` where there is one: the page can restart those."""
-    url = running_server()
-    if url:
-        check_answers(url)
-    with temporary_settings({PREFECT_API_URL: url} if url else {}):
-        with refusal_explained(url or ""), get_client(sync_client=True) as client:
+    with ExitStack() as stack:
+        url = running_server()
+        if url:
+            check_answers(url)
+        else:
+            url = stack.enter_context(own_server())
+        stack.enter_context(temporary_settings({PREFECT_API_URL: url}))
+        with refusal_explained(url), get_client(sync_client=True) as client:
             try:
                 deployment = client.read_deployment_by_name(f"{flow.name}/local")
             except ObjectNotFound:
@@ -254,6 +257,5 @@ def _leave(message: str, code: int) -> NoReturn:
     """Ends with `message` as the last line, also for `make repro`, which DVC's lines would hide."""
     if path := os.environ.get(ERROR_FILE):
         Path(path).write_text(message, encoding="utf-8")
-    logging.getLogger("prefect").setLevel(logging.ERROR)  # "Stopping temporary server" comes after
     print(message, file=sys.stderr, flush=True)
     sys.exit(code)

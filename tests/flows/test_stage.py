@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.server import prefect_server
-from tests.flows.conftest import Checkout, wait_for
+from tests.flows.conftest import Checkout, processes_of, wait_for
 
 DVC = ("dvc", "repro")
 
@@ -105,6 +105,17 @@ def test_work_counts_though_the_server_died(checkout: Checkout) -> None:
     (checkout.folder / "go").touch()
     assert process.wait(90) == 0
     assert (checkout.folder / "metrics/toy-4.json").exists()
+
+
+@pytest.mark.slow
+def test_the_server_that_a_run_starts_for_itself_ends_with_it(checkout: Checkout) -> None:
+    checkout.set_mode("wait")
+    process = checkout.start("python", "toy.py", "4", DVC_STAGE="toy@4")
+    wait_for(lambda: (checkout.folder / "waiting").exists(), 120)
+    assert len(processes_of(checkout)) > 1
+    process.kill()
+    process.wait()
+    wait_for(lambda: processes_of(checkout) == [], 20)
 
 
 def test_a_server_that_is_not_there_is_named(checkout: Checkout) -> None:

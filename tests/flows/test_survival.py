@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
+import shutil
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from mlflow import MlflowClient
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from ebcore.train.state import newest_state
 from flows.tracking import METHOD
 from tests.flows.conftest import wait_for
 from tests.flows.training_project import OUTPUT, PATIENCE, ROLES, STEPS, Project, make_project
@@ -85,6 +89,8 @@ def interrupt(project: Project, moment: Moment, number: signal.Signals, **settin
         seconds = run.wait_gone()
         assert run.process.returncode != 0
         assert not (project.folder / OUTPUT).exists()
+    if number == signal.SIGTERM and moment.step is not None:
+        assert project.records()[-1]["event"] == "checkpoint"  # the last thing it did
     where = "start-up" if moment.step is None else f"step {step}"
     return f"{number.name} {moment.role} at {where}: all gone after {seconds:.1f} s"
 
@@ -142,9 +148,111 @@ def test_killed_while_it_publishes_it_publishes_again(
     assert project.run("dvc", "status", "--quiet").returncode == 0
 
 
-def test_prefects_own_server_leaves_with_a_killed_run(project: Project) -> None:
-    """Without a server Prefect starts one for the run."""
-    with project.repro() as run:
-        run.wait_for_step(1)
-        assert run.send("flow", signal.SIGKILL)
+def test_a_damaged_state_is_named_and_the_one_before_used(
+    project: Project, unbroken: bytes
+) -> None:
+    interrupt(project, Moment(STEPS // 2, 0.0, "all"), signal.SIGKILL, **INNER)
+    before, newest = project.states()
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    output = finish(project)
+    assert f"damaged checkpoint left out: {newest}: was altered" in output
+    assert f"step {int(before.stem.removeprefix('state-'))}" in output
+    assert project.output() == unbroken
+
+
+@pytest.fixture
+def small_disk(project: Project) -> Iterator[SmallDisk]:
+    """A disk of 4 MB for `.runs`, in a mount namespace of its own."""
+    (project.folder / ".runs").mkdir()
+    script = 'mount -t tmpfs -o size=4m tmpfs "$1" && echo ready && exec sleep 900'
+    command = ["unshare", "--mount", "sh", "-c", script, "sh", str(project.folder / ".runs")]
+    if shutil.which("unshare") is None or shutil.which("nsenter") is None:
+        pytest.skip("no util-linux: a small disk cannot be mounted")
+    holder = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert holder.stdout is not None and holder.stderr is not None
+    try:
+        if holder.stdout.readline() != "ready\n":
+            pytest.skip(f"may not mount a small disk: {holder.stderr.read().strip()}")
+        yield SmallDisk(project.folder, holder.pid)
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+@dataclass(frozen=True)
+class SmallDisk:
+    """The project as the processes of the mount namespace see it, and from here."""
+
+    place: Path
+    holder: int
+
+    @property
+    def project(self) -> Project:
+        return Project(Path(f"/proc/{self.holder}/root{self.place}"))
+
+    @property
+    def dvc(self) -> tuple[str, ...]:
+        enter = ("nsenter", "--mount", f"--target={self.holder}")
+        return (*enter, "sh", "-c", 'cd "$1" && exec dvc repro', "sh", str(self.place))
+
+    def fill(self) -> None:
+        """To the last byte."""
+        with open(self.project.folder / ".runs/filler", "wb", buffering=0) as file:
+            for size in (1 << 16, 1 << 12, 1):
+                try:
+                    while True:
+                        file.write(bytes(size))
+                except OSError:
+                    continue
+
+    def empty(self) -> None:
+        (self.project.folder / ".runs/filler").unlink()
+
+
+def test_a_full_disk_is_named_and_costs_nothing_but_time(
+    small_disk: SmallDisk, unbroken: bytes
+) -> None:
+    project = small_disk.project
+    refusal = r"error: .*(state-\d+\.safetensors|log\.jsonl|job\.json): cannot be written "
+    refusal += r"\(No space left on device\)\. Free space"
+    with project.repro(*small_disk.dvc, **INNER) as run:
+        wait_for(lambda: len(project.states()) == 2 and project.step() > STEPS // 4, PATIENCE, 0.01)
+        small_disk.fill()
+        assert run.process.wait(PATIENCE) != 0
         run.wait_gone()
+        assert re.search(refusal, run.output()), run.output()
+    folder = project.run_directory
+    assert folder is not None
+    step, damaged = newest_state(folder)
+    assert step > STEPS // 4 - 10 and not damaged
+    with project.repro(*small_disk.dvc, **INNER) as run:  # as full as before
+        assert run.process.wait(PATIENCE) != 0
+        assert re.search(refusal, run.output()), run.output()
+    small_disk.empty()
+    with project.repro(*small_disk.dvc, **INNER) as run:
+        assert run.process.wait(PATIENCE) == 0, run.output()
+        assert f"goes on from epoch {step // 10}, step {step}" in run.output()
+    assert project.output() == unbroken
+
+
+def test_of_two_starts_one_trains_and_one_refuses(project: Project, unbroken: bytes) -> None:
+    with project.repro(**INNER) as first, project.repro(**INNER) as second:  # in one moment
+        wait_for(
+            lambda: first.process.poll() is not None or second.process.poll() is not None, PATIENCE
+        )
+        loser, winner = (first, second) if first.process.poll() is not None else (second, first)
+        assert loser.process.returncode != 0
+        assert str(winner.process.pid) in loser.output()
+        winner.wait_for_step(1)
+        with project.repro(
+            "python", "-m", "flows.train_one", **INNER, DVC_STAGE="train_one"
+        ) as door:
+            assert door.process.wait(PATIENCE) == 2
+            flow = winner.find("flow")
+            assert flow is not None
+            assert f"the same training runs already in process {flow.pid}" in door.output()
+        assert winner.process.wait(PATIENCE) == 0, winner.output()
+    assert project.output() == unbroken
+    assert project.run("dvc", "status", "--quiet").returncode == 0
