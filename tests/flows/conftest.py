@@ -35,6 +35,7 @@ def body(run):
     mode = Path("mode").read_text().strip()
     print("a printed line")
     run.on_line("a worker's line")
+    run.on_line("warning: a worker's warning")
     run.on_line(f"EBCORE_FORCE is {os.environ.get('EBCORE_FORCE')}")
     for step in range(1, 6):
         if step == 4 and mode == "wait":

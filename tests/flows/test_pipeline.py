@@ -137,6 +137,21 @@ def test_mlflow_compares_the_expert_counts(clone: Clone) -> None:
         assert float(version.tags["top1"]) == pytest.approx(run.data.metrics["packed_top1"])
 
 
+def test_mlflow_shows_what_the_gates_chose(clone: Clone) -> None:
+    client = clone.mlflow()
+    experiment = client.get_experiment_by_name(METHOD)
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], "tags.dvc_stage = 'train_binary@2'")
+    metrics = runs[0].data.metrics
+    first = "gate/stages.0.0.0.conv"
+    shares = [metrics[f"{first}/expert_{expert}"] for expert in range(2)]
+    assert sum(shares) == pytest.approx(1)
+    assert 0 <= metrics[f"{first}/usage_entropy"] <= 1
+    assert 0 <= metrics[f"val_{first}/choice_entropy"] <= 1
+    assert metrics["step_images_per_second"] > 0 and metrics["images_per_second"] > 0
+    assert 0 <= metrics["data_wait"] < 1
+
+
 def run_length(clone: Clone) -> int:
     """Steps of one epoch: whole batches of the training images."""
     manifest = json.loads((clone.folder / "data/beton/manifest.json").read_text())

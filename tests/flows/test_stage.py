@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -32,6 +33,12 @@ def log_of(url: str, run: FlowRun) -> list[str]:
     return [log.message for log in ask(url, lambda client: client.read_logs(only))]
 
 
+def warnings_of(url: str, run: FlowRun) -> list[str]:
+    only = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id]))
+    logs = ask(url, lambda client: client.read_logs(only))
+    return [log.message for log in logs if log.level == logging.WARNING]
+
+
 def test_a_stage_is_a_completed_flow_run_with_its_lines(
     checkout: Checkout, prefect_url: str
 ) -> None:
@@ -42,6 +49,7 @@ def test_a_stage_is_a_completed_flow_run_with_its_lines(
     lines = log_of(prefect_url, run)
     assert "a printed line" in lines
     assert "a worker's line" in lines
+    assert warnings_of(prefect_url, run) == ["warning: a worker's warning"]
     assert checkout.run("dvc", "status", "--quiet").returncode == 0
 
 
@@ -70,6 +78,7 @@ def test_a_run_that_dvc_did_not_start_asks_dvc(checkout: Checkout, prefect_url: 
     run = runs(prefect_url)[0]
     assert run.state_name == "Completed"
     assert "a worker's line" in log_of(prefect_url, run)
+    assert warnings_of(prefect_url, run) == ["warning: a worker's warning"]
     assert "toy@4" in (checkout.folder / "dvc.lock").read_text()
 
 

@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ebcore.methods.ebconv import replicate_stage
+from ebcore.methods.ebconv import STEPS, replicate_stage, start_model
+from ebcore.models.checkpoint import save_model
 from ebcore.train.job import make_job
 from ebcore.train.launch import run_training
 from ebcore.train.log import read_log
+from ebcore.workspace import checkpoint_file
+from tests.train.test_training import assert_no_worker_left
 
 if TYPE_CHECKING:
     from tests.train.conftest import Place
 
 IMAGES = 72  # 3 classes of 24, six batches of 12
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def without_clock(records: list[dict[str, Any]], event: str) -> list[dict[str, Any]]:
@@ -29,7 +32,8 @@ def without_clock(records: list[dict[str, Any]], event: str) -> list[dict[str, A
 
 def test_gates_throughput_and_waiting_are_logged_and_survive_a_kill(place: Place) -> None:
     params = place.params(checkpoint_seconds=1e-6)  # every step is saved
-    run_training("train_one", 2, params, on_line=lambda line: None)
+    first = start_model(STEPS["train_one"], params, 1, num_classes=3)
+    save_model(checkpoint_file("train_one", 1), first, {})
     replicate_stage(params, 2)
     lines: list[str] = []
     run_training("train_experts", 2, params, on_line=lines.append)
@@ -60,6 +64,7 @@ def test_gates_throughput_and_waiting_are_logged_and_survive_a_kill(place: Place
     wait_for_step(folder, 9)  # in the middle of an epoch
     process.send_signal(signal.SIGKILL)
     process.wait(60)
+    assert_no_worker_left(folder)
     run_training("train_experts", 2, params, on_line=lines.append)
     assert any("goes on from epoch" in line for line in lines)
     assert network.read_bytes() == expected
