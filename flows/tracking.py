@@ -30,7 +30,7 @@ _CURVES = {"step": "step_", "epoch": ""}  # events with points, and what their k
 _NOT_METRICS = {"event", "step", "epoch", "time"}
 _RETRY_SECONDS = 60
 _BATCH = 1000  # metrics in one request, MLflow's limit
-_COMMON = ("profile", "seed", "workers", "device", "amp", "data")
+_COMMON = ("profile", "seed", "workers", "device", "amp", "sync_batchnorm", "data")
 
 
 class Tracker:
