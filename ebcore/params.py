@@ -205,6 +205,7 @@ class Params(_Section):
     workers: Positive = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
     amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
+    sync_batchnorm: bool = False  # BatchNorm over the batches of all workers; GPUs only
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 600.0
     data: DataParams
     prepare: PrepareParams = PrepareParams()
@@ -242,6 +243,14 @@ class Params(_Section):
         for stage in self.training_stages:
             if self.train(stage).batch_size % self.workers:
                 raise ValueError(f"{stage}.batch_size must be a multiple of workers")
+        return self
+
+    @model_validator(mode="after")
+    def _batchnorm_can_be_shared(self) -> Params:
+        if self.sync_batchnorm and self.workers < 2:
+            raise ValueError("sync_batchnorm needs at least 2 workers")
+        if self.sync_batchnorm and self.device == "cpu":
+            raise ValueError("sync_batchnorm needs GPUs, not device: cpu")
         return self
 
     @property

@@ -45,7 +45,8 @@ class Watch:
             return self  # a run that no page shows
         by_runner = "PREFECT__FLOW_RUN_ID" in os.environ
         if by_runner:
-            leave_with_parent()  # with flows.serve
+            # with flows.serve, or the worker of a pool, which gives it a session of its own
+            leave_with_parent(os.getppid())
         here = copy_context()  # has the server's address
         self._thread = threading.Thread(
             target=here.run, args=(self._follow, context.flow_run.id, by_runner), daemon=True

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flows.stage import Stage
 
 METHOD = "ebconv"  # the experiment's name
-_COMMON = ("profile", "seed", "workers", "device", "amp", "data")
+_COMMON = ("profile", "seed", "workers", "device", "amp", "sync_batchnorm", "data")
 _RESULTS = {  # what a branch is compared by, of which stage
     "pack": ("bops", "flops", "file_bytes", "ratio"),
     "evaluate": ("packed_top1", "packed_top5", "gate_entropy"),

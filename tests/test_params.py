@@ -46,6 +46,7 @@ def test_the_active_parameters_are_the_default_profile() -> None:
         ("model.spec", "1262", ["model.spec", "1262"]),
         ("model.stem", "huge", ["model.stem", "huge", "efficient"]),
         ("workers", 3, ["batch_size must be a multiple of workers"]),
+        ("sync_batchnorm", "often", ["sync_batchnorm", "often"]),
         ("prepare.page_size", 3000000, ["prepare.page_size", "power of two"]),
         ("data.resize", 8, ["data", "at least image_size"]),
     ],
@@ -108,4 +109,14 @@ def test_a_teacher_has_no_teacher() -> None:
     content = edited("teacher", ["real"])
     content["train_real"] = {**content["train_one"], "distill": {"logits": 1.0}}
     with pytest.raises(InputError, match="the teacher has no teacher"):
+        parse_params(content, "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [("workers", 1, "needs at least 2 workers"), ("device", "cpu", "needs GPUs")],
+)
+def test_batchnorm_is_shared_by_several_gpus_only(key: str, value: Any, reason: str) -> None:
+    content = {**edited("sync_batchnorm", True), key: value}
+    with pytest.raises(InputError, match=f"sync_batchnorm {reason}"):
         parse_params(content, "params.yaml")

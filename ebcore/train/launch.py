@@ -203,6 +203,10 @@ def _check_devices(job: Job) -> None:
     device, gpus = job.params.device, torch.cuda.device_count()
     if device == "cuda" and not gpus:
         raise InputError("device: cuda", "this machine has no CUDA device", "Use auto or cpu.")
+    if job.params.sync_batchnorm and not gpus:
+        raise InputError(
+            "sync_batchnorm: true", "this machine has no CUDA device", "Set it to false."
+        )
     share = workers_here(job)
     if device != "cpu" and gpus and share > gpus:
         raise InputError(

@@ -56,6 +56,8 @@ class Trainer:
         step = STEPS[job.stage]
         self.model = start_model(step, job.params, job.experts, self.classes, job.start)
         self.model.to(group.device)
+        if job.params.sync_batchnorm:  # in place, with the same names
+            nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
         self.modules: dict[str, nn.Module] = {"model": self.model}  # what a state holds
         self.scored: EBResNet = self.model  # what is validated and kept in the end
         if self.train.ema:
