@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import resource
-import subprocess
+import signal
 import sys
 import tempfile
 from contextlib import chdir
@@ -183,8 +183,6 @@ def needs(params: Params, size: DataSize) -> list[str]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with exit_on_input_error():
-        try:
-            main()
-        except subprocess.CalledProcessError as error:
-            sys.exit(f"error: {error}. The stage's output is above.")
+        main()

@@ -16,6 +16,7 @@ import yaml
 import flows
 from ebcore.data.folder import SPLITS, scan
 from ebcore.data.photos import write_photos
+from ebcore.errors import InputError
 from ebcore.params import Params, parse_params
 from ebcore.processes import leave_with_parent
 from ebcore.workspace import METRICS, PLOTS, TEACHER
@@ -111,7 +112,7 @@ def run_stage(folder: Path, name: str, item: int | str | None = None) -> float:
     """Runs a stage's own process in `folder`; its seconds.
 
     Raises:
-        subprocess.CalledProcessError: it failed; its output has been shown.
+        InputError: it failed; its output has been shown.
     """
     label = name if item is None else f"{name}@{item}"
     arguments = [] if item in (None, "real") else [str(item)]
@@ -125,7 +126,7 @@ def run_stage(folder: Path, name: str, item: int | str | None = None) -> float:
         INNER: "1",
     }
     start = time.monotonic()
-    done = subprocess.run(
+    process = subprocess.Popen(
         [sys.executable, "-m", f"flows.{name}", *arguments],
         cwd=folder,
         env=environment,
@@ -134,7 +135,13 @@ def run_stage(folder: Path, name: str, item: int | str | None = None) -> float:
         text=True,
         preexec_fn=lambda: leave_with_parent(parent),
     )
-    if done.returncode:
-        print(done.stdout)
-    done.check_returncode()
+    try:
+        output, _ = process.communicate()
+    except BaseException:  # stopped: the folder goes when nothing writes to it any more
+        process.terminate()
+        process.communicate()
+        raise
+    if process.returncode:
+        print(output)
+        raise InputError(label, f"failed (exit code {process.returncode})", "See its output above.")
     return time.monotonic() - start
