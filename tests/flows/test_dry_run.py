@@ -24,6 +24,7 @@ def test_rates_come_from_the_last_epoch() -> None:
     """10 steps of 8 images in 4 s, then 12 images in 2 s; what warmed up does not count."""
     log = [
         {"event": "start", "step": 0, "time": 0.0},
+        {"event": "checkpoint", "step": 5, "time": 40.0},  # by checkpoint_seconds
         {"event": "step", "step": 10, "time": 50.0},
         {"event": "epoch", "step": 10, "time": 60.0},
         {"event": "checkpoint", "step": 10, "time": 61.0},
