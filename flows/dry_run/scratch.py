@@ -57,7 +57,7 @@ def default_cut(params: Params) -> Cut:
     if gpus:
         workers = min(params.workers, gpus)
         batch = params.train("train_one").batch_size * workers // params.workers
-        return Cut(workers, batch, 30, 3, 200, list(params.experts))
+        return Cut(workers, batch, 20, 12, 50, list(params.experts))  # ImageNet has 732 a class
     return Cut(1, 4, 10, 3, 4, [max(params.experts)])
 
 
@@ -94,7 +94,11 @@ def cut_params(params: Params, cut: Cut, images: Path) -> dict[str, Any]:
 
 
 def _link_some(source: Path, target: Path, cut: Cut) -> None:
-    """Links to the first images of classes that are spread over all."""
+    """Links to the first images of classes that are spread over all.
+
+    Raises:
+        InputError: they do not make the steps.
+    """
     found = scan(source)
     step = max(1, len(found.classes) // cut.classes)
     labels = set(range(0, len(found.classes), step)[: cut.classes])
@@ -106,6 +110,13 @@ def _link_some(source: Path, target: Path, cut: Cut) -> None:
                 link = target / image.path
                 link.parent.mkdir(parents=True, exist_ok=True)
                 link.symlink_to((source / image.path).resolve())
+        if split == "train" and sum(taken.values()) < cut.steps * cut.batch_size:
+            raise InputError(
+                source,
+                f"{len(labels)} of its classes hold {sum(taken.values())} training images, fewer "
+                f"than {cut.steps} batches of {cut.batch_size}",
+                "Use a smaller --batch-size or fewer --steps.",
+            )
 
 
 def run_stage(folder: Path, name: str, item: int | str | None = None) -> float:

@@ -12,8 +12,9 @@ import yaml
 
 from ebcore.data.estimate import DataSize
 from ebcore.data.progress import Phase
+from ebcore.errors import InputError
 from ebcore.params import load_params
-from flows.dry_run.scratch import Cut, cut_params
+from flows.dry_run.scratch import Cut, cut_params, write_scratch
 from flows.dry_run.times import Rates, evaluating, preparing, rates, training
 
 ROOT = Path(__file__).parents[2]
@@ -100,6 +101,17 @@ def test_every_stage_runs_and_nothing_is_left(tmp_path: Path, own: bool) -> None
     assert "This is a CPU" in done.stdout
     assert sorted(tmp_path.iterdir()) == before
     assert not list((tmp_path / "scratch").glob("ebcore-dry-*"))
+
+
+def test_an_own_folder_with_too_few_images_is_refused(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        (tmp_path / "own" / split / "cat").mkdir(parents=True)
+        for number in range(5):
+            (tmp_path / "own" / split / "cat" / f"{number}.JPEG").touch()
+    params = load_params(ROOT / "params/imagenet.yaml")
+    data = params.data.model_copy(update={"folder": str(tmp_path / "own")})
+    with pytest.raises(InputError, match="hold 5 training images, fewer than 10 batches of 4"):
+        write_scratch(tmp_path, params.model_copy(update={"data": data}), Cut(1, 4, 10, 3, 4, [8]))
 
 
 def test_bad_arguments(tmp_path: Path) -> None:
