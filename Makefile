@@ -9,7 +9,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 NATIVE := $(wildcard setup.py ebcore/packed/kernels/* ebcore/packed/include/* ebcore/layers/kernels/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro growth test test-all serve ui sync bench paper-numbers lint clean
+.PHONY: help setup repro imagenet-dry growth test test-all serve ui sync bench paper-numbers lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 16
@@ -18,6 +18,9 @@ setup: .venv/.project ## make .venv, install the locked packages, build the nati
 
 repro: .venv/.project ## run the pipeline, as far as something changed; say where the report is
 	@python -m flows.repro
+
+imagenet-dry: .venv/.project ## what would profile imagenet take here? A few images through every stage
+	@python -m flows.dry_run
 
 growth: .venv/.project ## train the growth study's structures; say where the plot is
 	@python -m flows.study

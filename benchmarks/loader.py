@@ -3,6 +3,10 @@
 Photographs the size of ImageNet's (made up, or a folder of yours), RandomResizedCrop to 224 px,
 flip, normalised float32 batches. Each candidate in a process of its own, with as many threads or
 worker processes, pinned to the same cores, an epoch each in turn. Writes results/loader.csv.
+
+`ffcv` keeps the JPEGs' bytes, as profile imagenet does; `ffcv_raw` stores pixels. `ffcv_uint8` is
+`ffcv` as far as the CPU does it where a GPU trains: cropped pixels, which the GPU flips and
+normalises.
 """
 
 from __future__ import annotations
@@ -35,7 +39,9 @@ PROFILE = Path("params/imagenet.yaml")
 BATCH = 64  # of one of the profile's four workers
 CLASSES = 4
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-TORCHVISION, FOLDER, FFCV, FFCV_RAW = "torchvision", "folder", "ffcv", "ffcv_raw"
+TORCHVISION, FOLDER = "torchvision", "folder"
+FFCV, FFCV_UINT8, FFCV_RAW = "ffcv", "ffcv_uint8", "ffcv_raw"
+NAMES = (TORCHVISION, FOLDER, FFCV, FFCV_UINT8, FFCV_RAW)
 COLUMNS = (
     "candidate", "images_per_second", "low", "high", "speedup", "threads", "batch_size", "images",
     "file_kb", "stored_kb", "image_size", "repeats", "pinned", "version",
@@ -61,12 +67,26 @@ def open_candidate(name: str, folder: Path, prepared: Path, threads: int) -> Epo
     """What runs an epoch of the training images, each time another one."""
     if name == TORCHVISION:
         return _timed(_torchvision_epochs(folder, threads))
+    if name == FFCV_UINT8:
+        return _timed(_pixels(folder, prepared / FFCV / "train.beton", threads))
     from ebcore.data.loader import open_split
 
     loader: Literal["ffcv", "folder"] = "folder" if name == FOLDER else "ffcv"
     data = data_params(folder).model_copy(update={"loader": loader})
     opened = open_split(prepared / name, "train", data, batch_size=BATCH, seed=0, threads=threads)
     return _timed(opened.epoch(number) for number in range(1 << 30))
+
+
+def _pixels(folder: Path, file: Path, threads: int) -> Iterator[Iterator[Any]]:
+    """Epochs of uint8 [B, S, S, 3], each batch in a list of its own as `_timed` expects it."""
+    from ebcore.data.augment import View, permutation
+    from ebcore.data.ffcv_loader import FfcvSource
+
+    source = FfcvSource(file, View(data_params(folder), 0, True), batch_size=BATCH, threads=threads)
+    count = len(source.labels) // BATCH * BATCH
+    for number in range(1 << 30):
+        order = permutation(0, number, len(source.labels))[:count].reshape(-1, BATCH)
+        yield ([pixels] for pixels in source.batches(number, list(order)))
 
 
 def data_params(folder: Path) -> DataParams:
@@ -155,11 +175,11 @@ def measure(folder: Path, prepared: Path, threads: int, repeats: int) -> list[di
     assert size is not None
     if size.train < BATCH:
         raise InputError(folder, f"holds {size.train} images", f"Give at least {BATCH}.")
-    names = (TORCHVISION, FOLDER, FFCV, FFCV_RAW)
-    stored = {name: prepare(folder, prepared, name) for name in names}
+    stored = {name: prepare(folder, prepared, name) for name in NAMES if name != FFCV_UINT8}
+    stored[FFCV_UINT8] = stored[FFCV]
     with ExitStack() as stack:
         epochs = {
-            name: stack.enter_context(candidate(name, folder, prepared, threads)) for name in names
+            name: stack.enter_context(candidate(name, folder, prepared, threads)) for name in NAMES
         }
         seconds = in_turn(epochs, repeats)
     images = size.train // BATCH * BATCH
@@ -179,7 +199,7 @@ def measure(folder: Path, prepared: Path, threads: int, repeats: int) -> list[di
             "version": version("ffcv" if name.startswith(FFCV) else "torchvision"),
             **machine(),
         }
-        for name in names
+        for name in NAMES
     ]
     mark_loader(rows)
     return rows

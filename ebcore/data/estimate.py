@@ -75,6 +75,17 @@ def beton_bytes(images: int, files: int, prepare: PrepareParams) -> int:
     return int(SPARE * content * unused) + pages + ROW_BYTES * images
 
 
+def network_parameters(params: Params) -> int:
+    """Of the network with the most experts, for 1000 classes; nothing is allocated."""
+    import torch
+
+    from ebcore.models import resnet
+
+    with torch.device("meta"):
+        model = resnet(**params.model.model_dump(exclude_none=True), experts=max(params.experts))
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
 def state_bytes(params: Params, parameters: int) -> int:
     """Checkpoints of all stages, with DVC's copies, and the states of one training at a time.
 

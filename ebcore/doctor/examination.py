@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from ebcore.data.estimate import data_size
+from ebcore.data.estimate import data_size, network_parameters
 from ebcore.doctor.checks import Finding, Needs, folders, judge
 from ebcore.doctor.machine import read_machine
 from ebcore.params import Params
@@ -32,20 +32,9 @@ def examine(params: Params) -> list[Finding]:
             data_size(params.data.name, folder),
             there=folder.is_dir(),
             prepared=(BETON / "manifest.json").is_file(),
-            parameters=_parameters(params),
+            parameters=network_parameters(params),
         ),
     )
-
-
-def _parameters(params: Params) -> int:
-    """Of the network with the most experts; nothing is allocated."""
-    import torch
-
-    from ebcore.models import resnet
-
-    with torch.device("meta"):
-        model = resnet(**params.model.model_dump(exclude_none=True), experts=max(params.experts))
-    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def findings_table(findings: Sequence[Finding], profile: str) -> Table:

@@ -22,7 +22,7 @@ def test_every_candidate_has_a_row(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     with open(out, newline="", encoding="utf-8") as file:
         rows = {row["candidate"]: row for row in csv.DictReader(file)}
-    assert list(rows) == ["torchvision", "folder", "ffcv", "ffcv_raw"]
+    assert list(rows) == ["torchvision", "folder", "ffcv", "ffcv_uint8", "ffcv_raw"]
     base = float(rows["torchvision"]["images_per_second"])
     for row in rows.values():
         ratio = float(row["images_per_second"]) / base
