@@ -48,4 +48,5 @@ OPS = {
     "pool": Op(6, ("kernel", "stride", "padding", "max", "ceil", "include_pad")),
     "global_pool": Op(7),
     "linear": Op(8, (), ("weight", "bias")),
+    "weight_binary_conv": Op(9, _CONV, ("bits", "scale", "shift", "slope")),
 }

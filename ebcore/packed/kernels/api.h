@@ -23,6 +23,7 @@ enum Op : int32_t {
   kPool = 6,        // kernel stride padding max ceil include_pad
   kGlobalPool = 7,
   kLinear = 8,      // | weight bias
+  kWeightBinaryConv = 9,  // kernel stride padding groups act | bits scale shift slope
 };
 
 enum Act : int32_t { kNone = 0, kRelu = 1, kPrelu = 2 };

@@ -38,7 +38,10 @@ const std::vector<OpNames>& op_names() {
       {"concat", {}, {}, 2, 2},
       {"pool", {"kernel", "stride", "padding", "max", "ceil", "include_pad"}, {}},
       {"global_pool", {}, {}},
-      {"linear", {}, {"weight", "bias"}}};
+      {"linear", {}, {"weight", "bias"}},
+      {"weight_binary_conv",
+       {"kernel", "stride", "padding", "groups", "act"},
+       {"bits", "scale", "shift", "slope"}}};
   return table;
 }
 
