@@ -1,9 +1,9 @@
 """What do real inputs against binary weights cost, and networks of Hybrid Binary Networks?
 
 Layers that a partition leaves with real inputs: with weights as bits, as fp32, and with binary
-inputs too, in this engine; as fp32 in PyTorch. Then AlexNet and Sketch-A-Net in their four versions,
-random weights, packed and in PyTorch. One image, one thread, candidates in turn, medians; writes
-results/hybrid.csv.
+inputs too, in this engine; as fp32 in PyTorch. Then AlexNet and Sketch-A-Net in their four
+versions, random weights, packed and in PyTorch. One image, one thread, candidates in turn, medians;
+writes results/hybrid.csv.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ebcore.errors import exit_on_input_error
 from ebcore.layers import BinaryConv2d
 from ebcore.measure.machine import machine
 from ebcore.measure.rows import MACHINE_COLUMNS, write_rows
-from ebcore.measure.timing import Call, interleaved, pinned
+from ebcore.measure.timing import Call, Sampler, SelfTimed, in_turn, pinned
 from ebcore.models.architectures import HYBRID
 from ebcore.packed import pack
 from ebcore.packed.native import NativeModel, Part
@@ -51,10 +51,12 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def layer_runs(inputs: int, outputs: int, kernel: int, padding: int, side: int) -> dict[str, Call]:
+def layer_runs(
+    inputs: int, outputs: int, kernel: int, padding: int, side: int
+) -> dict[str, Call | SelfTimed]:
     """The candidates; "packed fp32", which all are compared with, first."""
     image = torch.randn(1, inputs, side, side)
-    runs: dict[str, Call] = {}
+    runs: dict[str, Call | SelfTimed] = {}
     for name, binary_input, binary_weight in (
         ("packed fp32", False, False),
         ("packed bits", False, True),
@@ -64,7 +66,7 @@ def layer_runs(inputs: int, outputs: int, kernel: int, padding: int, side: int) 
         conv.binary_input, conv.binary_weight = binary_input, binary_weight
         model = pack(conv, (inputs, side, side))
         native = NativeModel(model.graph, model.isa)
-        runs[name] = partial(native.time, 0, Part.END_TO_END, image.data_ptr())
+        runs[name] = SelfTimed(partial(_seconds, native, image))
     weight = torch.randn(outputs, inputs, kernel, kernel)
     runs["torch fp32"] = partial(F.conv2d, image, weight, None, 1, padding)
     if side == kernel:
@@ -73,9 +75,13 @@ def layer_runs(inputs: int, outputs: int, kernel: int, padding: int, side: int) 
     return runs
 
 
-def network_runs(name: str) -> tuple[dict[str, Call], dict[str, int]]:
+def _seconds(native: NativeModel, image: torch.Tensor, runs: int) -> float:
+    return native.time(0, Part.END_TO_END, image.data_ptr(), inner=runs)[0]
+
+
+def network_runs(name: str) -> tuple[dict[str, Call | SelfTimed], dict[str, int]]:
     """The candidates, and the sizes of the packed ones in bytes."""
-    runs: dict[str, Call] = {}
+    runs: dict[str, Call | SelfTimed] = {}
     sizes: dict[str, int] = {}
     for version, settings in NETWORKS[name].items():
         torch.manual_seed(0)
@@ -91,9 +97,9 @@ def network_runs(name: str) -> tuple[dict[str, Call], dict[str, int]]:
     return runs, sizes
 
 
-def rows_of(case: str, runs: dict[str, Call]) -> list[dict[str, Any]]:
+def rows_of(case: str, runs: dict[str, Call | SelfTimed]) -> list[dict[str, Any]]:
     """A row per candidate; `speedup` over the first one."""
-    found = interleaved(runs, repeats=REPEATS, min_seconds=MIN_SECONDS)
+    found = in_turn({name: Sampler(run, MIN_SECONDS) for name, run in runs.items()}, REPEATS)
     first, rows = next(iter(found.values())), []
     for name, timing in found.items():
         speedup = first.median / timing.median
