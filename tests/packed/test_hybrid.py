@@ -18,22 +18,12 @@ from ebcore.models.architectures import HYBRID
 from ebcore.packed import load, pack
 from ebcore.packed.agreement import agreement
 from ebcore.packed.size import weights
-
-SMALL = {
-    "alexnet": {"width": 1 / 16, "image_size": 32, "stem": "small"},
-    "sketchanet": {"width": 1 / 8, "image_size": 32, "stem": "small", "in_channels": 3},
-    "hybrid-resnet-18": {"width": 8, "stem": "small"},
-    "squeezenet": {"width": 1 / 4, "stem": "small", "in_channels": 3},
-}
-PICKED = {"alexnet": (6, 7), "sketchanet": (7,), "hybrid-resnet-18": (3, 16), "squeezenet": (3, 4)}
+from tests.hybrid_networks import small
 
 
 def network(name: str, version: str, *, binary_last: bool) -> HybridNet:
     """With random BN statistics, half of its BN scales negative."""
-    picked = PICKED[name] if version == "hybrid" else ()
-    model = HYBRID[name](
-        5, version=version, real_inputs=picked, binary_last=binary_last, **SMALL[name]
-    )  # type: ignore[operator]
+    model = small(name, version, binary_last=binary_last)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.running_mean, 0, 0.3)
