@@ -155,3 +155,9 @@ def test_a_folder_in_the_place_of_the_output_is_named(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     result = ebcore("pack", str(tmp_path / "m.safetensors"), str(tmp_path / "out"))
     assert f"{tmp_path / 'out'}: cannot be written (Is a directory)" in error_line(result)
+
+
+def test_sketches_that_are_not_there(tmp_path: Path) -> None:
+    result = ebcore("import-sketches", "sketchy", "nothing", "out", cwd=tmp_path)
+    assert "nothing: no such folder. Name the unpacked archive." in error_line(result)
+    assert not (tmp_path / "out").exists()

@@ -123,8 +123,8 @@ def _hook(name: str, layers: list[LayerOps]) -> Any:
 def _binary_conv(module: BinaryConv2d, x: Tensor, out: Tensor) -> tuple[int, int]:
     macs = out.numel() * module.weight[0, 0].numel()
     pooling = x.numel() if module.gate is not None or module.se is not None else 0
-    factors = (module.output_scale() is not None) + (module.se is not None)
-    scaling = out.numel() * factors
+    steps = (module.output_scale(), module.se, module.bias)  # one per element each
+    scaling = out.numel() * sum(step is not None for step in steps)
     if module.binary_input and module.binary_weight:
         return macs, scaling + pooling
     return 0, macs + scaling + pooling

@@ -15,7 +15,9 @@ from ebcore.layers import (
     TwoSlopePReLU,
 )
 from ebcore.models.blocks import Residual
+from ebcore.models.hybrid_net import HybridNet
 from ebcore.models.resnet import EBResNet
+from ebcore.models.squeezenet import Fire
 from ebcore.models.stems import EfficientStem
 from ebcore.packed.compiler import Builder, register
 from ebcore.packed.graph import Bits
@@ -24,7 +26,10 @@ from ebcore.packed.ops import NONE, PIECEWISE, PRELU, RELU
 
 @register(BinaryConv2d)
 def _binary_conv(b: Builder, m: BinaryConv2d, name: str, value: int) -> int:
-    if not (m.binary_weight and m.binary_input):
+    if not torch.isfinite(m.weight).all():
+        raise InputError(f"parameter {name + '.weight'!r}", "holds NaN or infinity", "Train again.")
+    real = m.gate is None and m.se is None and not m.binary_input
+    if not real and not (m.binary_weight and m.binary_input):
         what = "weights" if not m.binary_weight else "inputs"
         raise InputError(
             f"layer {name or 'BinaryConv2d'!r}",
@@ -32,21 +37,25 @@ def _binary_conv(b: Builder, m: BinaryConv2d, name: str, value: int) -> int:
             "Binarise first: train the binary stage, or call "
             "ebcore.models.set_binarization(model, inputs=True, weights=True).",
         )
-    if not torch.isfinite(m.weight).all():
-        raise InputError(f"parameter {name + '.weight'!r}", "holds NaN or infinity", "Train again.")
-    bits = Bits.of_signs((m.signs() > 0).cpu().numpy())
+    signs = m.signs() > 0
     attrs = {
         "kernel": m.kernel_size,
         "stride": m.stride,
         "padding": m.padding,
         "groups": m.groups,
         "act": NONE,
-        "experts": m.experts,
     }
     scale = m.output_scale()
     if scale is None:
         scale = torch.ones(m.out_channels)
-    tensors: dict[str, Tensor | Bits | None] = {"bits": bits, "scale": scale}
+    if real and not m.binary_weight:
+        weight = m.weight[0] * scale.view(-1, 1, 1, 1)
+        return b.node("conv", name, [value], attrs, {"weight": weight, "bias": m.bias})
+    bits = Bits.of_signs((signs[0] if real else signs).cpu().numpy())
+    tensors: dict[str, Tensor | Bits | None] = {"bits": bits, "scale": scale, "shift": m.bias}
+    if real:
+        return b.node("weight_binary_conv", name, [value], attrs, tensors)
+    attrs["experts"] = m.experts
     if m.gate is not None:
         tensors |= {"gate_weight": m.gate.linear.weight, "gate_bias": m.gate.linear.bias}
     if m.se is not None:
@@ -81,6 +90,24 @@ def _resnet(b: Builder, m: EBResNet, name: str, value: int) -> int:
         value = b.emit(stage, f"{prefix}stages.{i}", value)
     value = b.emit(m.pool, f"{prefix}pool", value)
     return b.emit(m.fc, f"{prefix}fc", value)
+
+
+@register(HybridNet)
+def _hybrid(b: Builder, m: HybridNet, name: str, value: int) -> int:
+    prefix = f"{name}." if name else ""
+    value = b.emit(m.body, f"{prefix}body", value)
+    value = b.emit(m.classifier, f"{prefix}classifier", value)
+    if b.graph.nodes[-1].op == "global_pool":
+        return value
+    return b.node("global_pool", f"{prefix}flatten", [value], source={})  # of one pixel
+
+
+@register(Fire)
+def _fire(b: Builder, m: Fire, name: str, value: int) -> int:
+    value = b.emit(m.squeeze, f"{name}.squeeze", value)
+    first = b.emit(m.expand1, f"{name}.expand1", value)
+    second = b.emit(m.expand3, f"{name}.expand3", value)
+    return b.node("concat", f"{name}.concat", [first, second], source={})
 
 
 @register(EfficientStem)

@@ -2,8 +2,8 @@
 
     affine -> binary_conv       the BN before the sign becomes in_scale, in_shift
     conv -> affine              BN folded into weight and bias
-    binary_conv -> affine       BN folded into scale and shift
-    conv -> activation          but a piecewise one
+    binary_conv -> affine       BN folded into scale and shift; weight_binary_conv too
+    conv -> activation          but a piecewise one; weight_binary_conv too
     binary_conv -> activation, binary_conv -> add, in either order
 
 Two nodes fuse only where the first one's value has no other reader and both stand for modules.
@@ -123,6 +123,8 @@ _RULES: dict[tuple[str, str], Callable[[Graph, Node, Node], bool]] = {
     ("binary_conv", "affine"): _affine_into_binary_conv,
     ("conv", "activation"): _activation_into_conv,
     ("binary_conv", "activation"): _activation_into_binary_conv,
+    ("weight_binary_conv", "affine"): _affine_into_binary_conv,
+    ("weight_binary_conv", "activation"): _activation_into_conv,
     ("binary_conv", "add"): _add_into_binary_conv,
 }
 

@@ -53,4 +53,5 @@ OPS = {
     "global_pool": Op(7),
     "linear": Op(8, (), ("weight", "bias")),
     "shuffle": Op(9, ("groups",)),
+    "weight_binary_conv": Op(10, _CONV, ("bits", "scale", "shift", "slope")),
 }

@@ -33,6 +33,15 @@ def test_real_weights_are_real_operations_and_parameters() -> None:
     assert (count.params_binary, count.params_real) == (0, 16 + 4)
 
 
+def test_real_inputs_are_real_operations_and_binary_parameters() -> None:
+    conv = BinaryConv2d(4, 4, 1, scale="xnor", bias=True)
+    conv.binary_input = False
+    count = count_ops(conv, (4, 3, 3))
+    # 4 x 9 outputs of 4 taps, scale and bias
+    assert (count.bops, count.flops) == (0, 4 * 9 * 4 + 2 * 4 * 9)
+    assert (count.params_binary, count.params_real) == (16, 4)
+
+
 def test_real_layers_by_hand() -> None:
     model = nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1, bias=False),

@@ -9,25 +9,16 @@ from torch import nn
 
 from ebcore.errors import InputError
 from ebcore.layers import BinaryConv2d
-from ebcore.models import HybridNet
 from ebcore.models.architectures import HYBRID, build
 from ebcore.models.binarization import binary_convs
+from tests.hybrid_networks import PICKED, small
 
-SMALL = {
-    "alexnet": {"width": 1 / 16, "image_size": 32, "stem": "small"},
-    "sketchanet": {"width": 1 / 8, "image_size": 32, "stem": "small", "in_channels": 3},
-    "hybrid-resnet-18": {"width": 4, "stem": "small"},
-    "squeezenet": {"width": 1 / 8, "stem": "small", "in_channels": 3},
-}
-PICKED = {"alexnet": (6, 7), "sketchanet": (7,), "hybrid-resnet-18": (3, 16), "squeezenet": (3, 4)}
 LAYERS = {"alexnet": 6, "sketchanet": 6, "hybrid-resnet-18": 16, "squeezenet": 24}
 
 
-def small(name: str, version: str, **settings: object) -> HybridNet:
+@pytest.fixture(autouse=True)
+def _seed() -> None:
     torch.manual_seed(0)
-    if version == "hybrid":
-        settings.setdefault("real_inputs", PICKED[name])
-    return HYBRID[name](5, version=version, **SMALL[name], **settings)  # type: ignore
 
 
 def order(layer: nn.Module) -> list[str]:

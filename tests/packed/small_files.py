@@ -26,6 +26,7 @@ def _graphs() -> list[Graph]:
         _one_wide_layer(draw),
         _real_parts(draw),
         _classifier(draw),
+        _binary_weights(draw),
     ]
 
 
@@ -112,4 +113,15 @@ def _classifier(draw: np.random.Generator) -> Graph:
     sketch.node("activation", [1], (RELU,))
     sketch.node("global_pool", [2])
     sketch.node("linear", [3], weight=(4, 3), bias=(4,))
+    return sketch.graph
+
+
+def _binary_weights(draw: np.random.Generator) -> Graph:
+    """Real inputs: a layer in groups, and one whose kernel is its whole image."""
+    sketch = _Sketch(draw, (4, 5, 6))
+    sketch.node(
+        "weight_binary_conv", [0], (3, 2, 1, 2, PRELU),
+        bits=(6, 2, 3, 3), scale=(6,), shift=(6,), slope=(6,),
+    )  # fmt: skip
+    sketch.node("weight_binary_conv", [1], (3, 1, 0, 1, RELU), bits=(19, 6, 3, 3), scale=(19,))
     return sketch.graph

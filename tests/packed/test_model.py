@@ -166,9 +166,11 @@ def test_wrong_thread_count_is_refused(threads: int, network: Build) -> None:
         packed(torch.zeros(1, 3, 16, 16))
 
 
-@pytest.mark.parametrize(("inputs", "weights"), [(True, False), (False, True)])
-def test_real_layers_are_refused_by_name(inputs: bool, weights: bool, network: Build) -> None:
-    model = network(experts=1)
+@pytest.mark.parametrize(("inputs", "weights", "experts"), [(True, False, 1), (False, True, 2)])
+def test_real_layers_are_refused_by_name(
+    inputs: bool, weights: bool, experts: int, network: Build
+) -> None:
+    model = network(experts=experts)
     set_binarization(model, inputs=inputs, weights=weights)
     what = "inputs" if weights else "weights"
     with pytest.raises(InputError, match=rf"stages\.0\.0\.0\.conv.*real {what}.*[Bb]inarise"):

@@ -24,6 +24,7 @@ enum Op : int32_t {
   kGlobalPool = 7,
   kLinear = 8,      // | weight bias
   kShuffle = 9,     // groups: channel g * C / groups + k goes to k * groups + g
+  kWeightBinaryConv = 10,  // kernel stride padding groups act | bits scale shift slope
 };
 
 // With z = y - origin: z < 0 ? z * slope : z, or for kPiecewise z * (z < 0 ? slope : upper) + offset.

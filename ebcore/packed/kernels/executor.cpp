@@ -55,6 +55,15 @@ struct Step {
     else parallel(blocks, some);
   }
 
+  void sign_dense() const {
+    const SignWeights& w = node.signs;
+    SignDenseArgs a{};
+    a.x = x(), a.taps = w.taps, a.flips = w.flips.data(), a.block = w.blocks.data();
+    a.scale = node.scale.data(), a.shift = node.shift.data(), a.slope = node.slope.data();
+    a.act = node.attrs[4], a.out = y();
+    parallel(int(w.blocks.size()), [&](Range blocks) { model.kernels->sign_dense(a, blocks); });
+  }
+
   // Where the input of a binary convolution is packed; its border is made zero.
   SignTarget packed_input(const Node& conv) const {
     const ConvShape& s = conv.shape;
@@ -232,6 +241,7 @@ struct Step {
       case kBinaryConv: return binary_conv();
       case kGlobalPool: return k.mean(x(), pixels, channels, float(pixels), y());
       case kLinear: return dense(node.dense, x(), y());
+      case kWeightBinaryConv: return sign_dense();
       default: throw Failure(index, "is part of a segment");
     }
   }

@@ -39,7 +39,10 @@ const std::vector<OpNames>& op_names() {
       {"pool", {"kernel", "stride", "padding", "max", "ceil", "include_pad"}, {}},
       {"global_pool", {}, {}},
       {"linear", {}, {"weight", "bias"}},
-      {"shuffle", {"groups"}, {}}};
+      {"shuffle", {"groups"}, {}},
+      {"weight_binary_conv",
+       {"kernel", "stride", "padding", "groups", "act"},
+       {"bits", "scale", "shift", "slope"}}};
   return table;
 }
 

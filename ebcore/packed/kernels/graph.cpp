@@ -174,6 +174,39 @@ struct Builder {
     return out;
   }
 
+  // Bits stay bits where each is read once; else they become a real convolution's weights.
+  Value weight_binary_conv(const EbNode& n, Node& node) {
+    const int64_t o = outputs(n, 0, 0);
+    node.shape = conv_shape(n, o);
+    const ConvShape& s = node.shape;
+    const Value out = make_value(s.out_channels, s.out_height, s.out_width);
+    const int64_t k = s.kernel;
+    const EbTensor* bits = find(n, 0, kBits, {o, s.in_group(), k, k});
+    require(bits != nullptr, "lacks its weights");
+    const float* scale = floats(n, 1, {o}, true);
+    const float* shift = floats(n, 2, {o}, false);
+    const float* slope = floats(n, 3, {o}, attr(n, 4, kNone, kPrelu) == kPrelu);
+    elements({s.height + 2 * s.padding, s.width + 2 * s.padding, s.in_channels});
+    const auto* data = static_cast<const uint8_t*>(bits->data);
+    const bool dense = s.groups == 1 && s.padding == 0 && s.height == k && s.width == k;
+    const std::vector<Block>* blocks = &node.real.blocks;
+    if (dense) {
+      reserve({(o + kLanes) / 2, s.in_channels, k, k});
+      node.signs = sign_weights(s, data);
+      blocks = &node.signs.blocks;
+      node.scale = lane_order(*blocks, scale, 0);
+    } else {
+      reserve({o + int64_t(s.groups) * kLanes, s.in_group(), k, k});
+      elements({o, s.in_group(), k, k});
+      node.op = kConv;
+      node.real = real_weights(s, expanded_weights(s, data, scale).data(), false);
+      node.scale = lane_order(*blocks, nullptr, 1);
+    }
+    node.shift = lane_order(*blocks, shift, 0);
+    node.slope = lane_order(*blocks, slope, 0);
+    return out;
+  }
+
   Value binary_conv(const EbNode& n, Node& node) {
     const int64_t o = outputs(n, 0, 1);
     node.shape = conv_shape(n, o);
@@ -252,6 +285,7 @@ struct Builder {
     switch (node.op) {
       case kConv: return conv(n, node);
       case kBinaryConv: return binary_conv(n, node);
+      case kWeightBinaryConv: return weight_binary_conv(n, node);
       case kAffine:
         node.scale = vector(n, 0, in.channels), node.shift = vector(n, 1, in.channels);
         return in;
@@ -402,7 +436,7 @@ std::unique_ptr<Model> build(const EbTensor* tensors, int tensor_count, const Eb
     node.op = Op(n.op);
     std::copy(n.inputs, n.inputs + 2, node.inputs);
     std::copy(n.attrs, n.attrs + kAttrs, node.attrs);
-    b.require(n.op >= kConv && n.op <= kShuffle, "has an unknown operation");
+    b.require(n.op >= kConv && n.op <= kWeightBinaryConv, "has an unknown operation");
     b.require(n.inputs[1] == -1 || node.op == kBinaryConv || node.op == kAdd || node.op == kConcat,
               "has an input too many");
     Value value = b.add_node(n, node);

@@ -41,6 +41,7 @@ struct Node {
   ConvShape shape{};  // convolutions
   BinaryWeights binary;
   RealWeights real;
+  SignWeights signs;
   Bf16Weights bf16;
   Aligned<float> scale, shift, slope;  // per output channel, in lane order for convolutions
   Aligned<float> upper, offset, origin;  // of an activation, see enum Act

@@ -107,6 +107,19 @@ struct Activation {
   const float *slope, *upper, *offset, *origin;
 };
 
+// See sign_dense.inl: every output reads the same values, with signs of its own.
+struct SignDenseArgs {
+  const float* x;  // [taps]
+  int taps;
+  const uint16_t* flips;  // [blocks][taps], bit i: the weight of lane i is -1
+  const Block* block;
+  const float* scale;  // scale, shift, slope: in lane order
+  const float* shift;
+  const float* slope;
+  int act;
+  float* out;
+};
+
 struct PoolArgs {
   const float* x;  // row `first` of [H][W][C]
   int first;
@@ -132,6 +145,7 @@ struct Kernels {
   void (*prefix)(const BinaryConvArgs&, Range rows);
   void (*binary_conv)(const BinaryConvArgs&, Range rows, Range blocks);
   void (*real_conv)(const RealConvArgs&, Range rows);
+  void (*sign_dense)(const SignDenseArgs&, Range blocks);
   void (*pool)(const PoolArgs&, Range rows);
   void (*mean)(const float* x, int64_t rows, int channels, float divisor, float* out);
   void (*affine)(const float* x, const float* scale, const float* shift, int64_t pixels,

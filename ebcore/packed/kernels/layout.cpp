@@ -147,6 +147,33 @@ RealWeights real_weights(const ConvShape& s, const float* weight, bool planar) {
   return r;
 }
 
+std::vector<float> expanded_weights(const ConvShape& s, const uint8_t* bits, const float* scale) {
+  const int64_t taps = int64_t(s.kernel) * s.kernel * s.in_group();
+  std::vector<float> weights(s.out_channels * taps);
+  for (int64_t i = 0; i < int64_t(weights.size()); ++i) {
+    weights[i] = sign_at(bits, i) ? scale[i / taps] : -scale[i / taps];
+  }
+  return weights;
+}
+
+SignWeights sign_weights(const ConvShape& s, const uint8_t* bits) {
+  SignWeights r;
+  const int area = s.kernel * s.kernel, in = s.in_channels;
+  r.taps = area * in;
+  r.blocks = make_blocks(1, 0, s.out_channels);
+  r.flips.assign(int64_t(r.blocks.size()) * r.taps, 0);
+  for (int o = 0; o < s.out_channels; ++o) {
+    uint16_t* flips = &r.flips[int64_t(o / kLanes) * r.taps];
+    for (int c = 0; c < in; ++c) {
+      for (int t = 0; t < area; ++t) {
+        const int one = sign_at(bits, (int64_t(o) * in + c) * area + t);
+        flips[int64_t(t) * in + c] |= uint16_t(!one << (o % kLanes));
+      }
+    }
+  }
+  return r;
+}
+
 Aligned<float> lane_order(const std::vector<Block>& blocks, const float* values, float fill) {
   Aligned<float> lanes(blocks.size() * kLanes, fill);
   if (values == nullptr) return lanes;

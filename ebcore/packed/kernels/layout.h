@@ -67,6 +67,20 @@ struct RealWeights {
 // `weight` [O, I / G, K, K]; `planar`: for input rows [channel][column] instead of [column][channel].
 RealWeights real_weights(const ConvShape& shape, const float* weight, bool planar);
 
+// +1 and -1 where `bits` (as for binary_weights, without experts) are 1 and 0, times the output's
+// scale: a real convolution's weights [O, I / G, K, K].
+std::vector<float> expanded_weights(const ConvShape& shape, const uint8_t* bits,
+                                    const float* scale);
+
+// A fully connected layer's binary weights, see SignDenseArgs.
+struct SignWeights {
+  int taps = 0;
+  std::vector<Block> blocks;
+  Aligned<uint16_t> flips;
+};
+// Of a convolution whose kernel is its whole image, in the order of NHWC values.
+SignWeights sign_weights(const ConvShape& shape, const uint8_t* bits);
+
 // One value per output channel in lane order; `fill` where there is none.
 Aligned<float> lane_order(const std::vector<Block>& blocks, const float* values, float fill);
 

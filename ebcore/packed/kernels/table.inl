@@ -12,8 +12,9 @@
 #include "limits.inl"
 #include "pool.inl"
 #include "real_conv.inl"
+#include "sign_dense.inl"
 #include "sign_pack.inl"
 
 static const Kernels table = {
-    EBCORE_NAME, kChainTaps, sign_pack, prefix, binary_conv, real_conv, pool,
+    EBCORE_NAME, kChainTaps, sign_pack, prefix, binary_conv, real_conv, sign_dense, pool,
     mean,        affine,     activate,  copy,   add,         limits};

@@ -55,3 +55,10 @@ FN void store_signs(char* to, vf a) {
 FN vi dot4(vi sum, vu a, vu b) {
   return (vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
 }
+
+// The sign of lane i turned where bit i is set; see sign_dense.inl.
+#define EBCORE_FLIP
+FN vf flip(vf v, uint32_t bits) {
+  const __m512i sign = _mm512_set1_epi32(int(0x80000000u));
+  return (vf)_mm512_mask_xor_epi32((__m512i)v, __mmask16(bits), (__m512i)v, sign);
+}
