@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import shutil
+import subprocess
 import signal
 import time
 from collections.abc import Iterator
