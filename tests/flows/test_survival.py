@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import re
 import shutil
-import subprocess
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
