@@ -140,7 +140,7 @@ def test_stages_that_start_at_once_share_the_run_above(tmp_path: Path) -> None:
         )
         for name in names
     ]
-    outputs = [process.communicate(timeout=120)[0] for process in several]
+    outputs = [process.communicate(timeout=240)[0] for process in several]
     assert [process.returncode for process in several] == [0] * 4, outputs
     assert not any("warning" in output for output in outputs), outputs
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
