@@ -22,7 +22,7 @@ from flows.tracking import METHOD
 from tests.flows.conftest import wait_for
 from tests.flows.training_project import OUTPUT, PATIENCE, ROLES, STEPS, Project, make_project
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 INNER = {"EBCORE_INNER": "1"}  # as flows.pipeline starts a stage: no flow run, no server
 START_UP = 3.0  # s, about what the slowest process takes to import what it needs
 
