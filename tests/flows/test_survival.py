@@ -22,7 +22,7 @@ from flows.tracking import METHOD
 from tests.flows.conftest import wait_for
 from tests.flows.training_project import OUTPUT, PATIENCE, ROLES, STEPS, Project, make_project
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 INNER = {"EBCORE_INNER": "1"}  # as flows.pipeline starts a stage: no flow run, no server
 START_UP = 3.0  # s, about what the slowest process takes to import what it needs
 
@@ -239,13 +239,14 @@ def test_a_full_disk_is_named_and_costs_nothing_but_time(
 
 
 def test_of_two_starts_one_trains_and_one_refuses(project: Project, unbroken: bytes) -> None:
-    with project.repro(**INNER) as first, project.repro(**INNER) as second:  # in one moment
+    dvc = ("dvc", "--wait-for-lock", "repro")  # in one moment, as flows.pipeline starts it
+    with project.repro(*dvc, **INNER) as first, project.repro(*dvc, **INNER) as second:
         wait_for(
             lambda: first.process.poll() is not None or second.process.poll() is not None, PATIENCE
         )
         loser, winner = (first, second) if first.process.poll() is not None else (second, first)
         assert loser.process.returncode != 0
-        assert str(winner.process.pid) in loser.output()
+        assert f"(PID {winner.process.pid})" in loser.output()
         winner.wait_for_step(1)
         with project.repro(
             "python", "-m", "flows.train_one", **INNER, DVC_STAGE="train_one"
