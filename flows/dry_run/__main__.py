@@ -10,6 +10,7 @@ import resource
 import signal
 import sys
 import tempfile
+import time
 from contextlib import chdir
 from pathlib import Path
 
@@ -45,6 +46,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="training steps an epoch, a multiple of 10")
     parser.add_argument("--batch-size", type=int, help="images over all workers")
     arguments = parser.parse_args()
+    start = time.monotonic()
     params = load_params(arguments.params)
     size = data_size(params.data.name, params.data.folder)
     if size is None:
@@ -65,6 +67,7 @@ def main() -> None:
     show(times_table(estimates, params, cut, size))
     for line in needs(params, size):
         print(line)
+    print(f"This took {duration(time.monotonic() - start)}.")
 
 
 def measure(folder: Path, params: Params, cut: Cut, size: DataSize) -> list[Estimate]:
@@ -144,12 +147,14 @@ def found_rates(folder: Path, cut: Cut, val: int) -> dict[tuple[str, int | None]
 def times_table(estimates: list[Estimate], params: Params, cut: Cut, size: DataSize) -> Table:
     """A row per stage of the real run, and their sum."""
     total = sum(estimate.seconds for estimate in estimates)
-    where = f"{cut.workers} GPU(s)" if on_gpu(params) else f"a CPU with {available_cores()} cores"
+    where = f"{cut.workers} GPU(s)" if on_gpu(params) else f"{available_cores()} CPU core(s)"
+    others = [str(count) for count in params.experts if count not in cut.experts]
+    near = f" {' and '.join(others)} experts as {cut.experts[-1]}, which ran." if others else ""
     table = Table(
         title=f"Profile {params.profile}: {size.train:,} + {size.val:,} images ({size.source})",
         caption=f"Measured on {where}, batch {cut.batch_size}, {cut.steps} steps; images/s and "
         f"times are those of {params.workers if on_gpu(params) else cut.workers} worker(s). "
-        "One stage after another; branches side by side take less.",
+        f"One stage after another; branches side by side take less.{near}",
         show_footer=True,
     )
     table.add_column("stage", "sum")

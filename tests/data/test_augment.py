@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from ebcore.data.augment import View, _turn, centre_boxes, permutation, random_bits, uniform
@@ -110,6 +111,15 @@ def test_a_mirrored_image_has_the_mirrored_window() -> None:
         padded[1:5, 1:5] = original.numpy()
         window = padded[y : y + 4, x : x + 4]
         assert np.array_equal(image.permute(1, 2, 0), window[:, ::-1] if flipped else window)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_mirrors_the_same_images() -> None:
+    view = _view(flip=True)
+    pixels = torch.randint(0, 255, (50, 4, 4, 3), dtype=torch.uint8)
+    on_gpu = view.mirror(pixels.cuda(), 3, np.arange(50)).cpu()
+    assert torch.equal(on_gpu, view.mirror(pixels, 3, np.arange(50)))
 
 
 def test_validation_is_not_augmented() -> None:
