@@ -15,7 +15,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,24 +86,22 @@ def train(params: Params, variant: Variant, seed: int) -> dict[str, float]:
 
 def measure(
     params: Params, variants: Sequence[Variant], seeds: Sequence[int]
-) -> list[dict[str, Any]]:
-    """A row per variant and seed, and a line for each variant."""
-    rows: list[dict[str, Any]] = []
+) -> Iterator[list[dict[str, Any]]]:
+    """Each variant's rows, one per seed, as soon as there are all; prints a line for each."""
     for variant in variants:
         about = {"variant": variant.name, "series": variant.series}
-        found: list[dict[str, Any]] = [
+        rows: list[dict[str, Any]] = [
             {**about, "seed": seed, **train(params, variant, seed)} for seed in seeds
         ]
-        first = found[0]
+        first = rows[0]
         print(
-            f"{variant.name:24} top-1 {_text(found, 'top1')}, "
-            f"real weights {_text(found, 'top1_real_weights')}, "
+            f"{variant.name:24} top-1 {_text(rows, 'top1')}, "
+            f"real weights {_text(rows, 'top1_real_weights')}, "
             f"{first['bops'] / 1e6:.2f} MBOPs, {first['flops'] / 1e6:.3f} MFLOPs, "
             f"{first['bits'] / 8e3:.2f} kB",
             flush=True,
         )
-        rows += found
-    return rows
+        yield rows
 
 
 def best_of(variants: Sequence[Variant], rows: Sequence[dict[str, Any]]) -> Variant:
@@ -130,13 +128,18 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         params = prepare(params)
+        rows: list[dict[str, Any]] = []
+
+        def keep(variants: Sequence[Variant]) -> None:
+            for found in measure(params, variants, arguments.seeds):
+                rows.extend({**row, **about} for row in found)
+                write_rows(out, COLUMNS, rows)  # what there is outlives what comes after
+
         variants = activation_variants()[: arguments.first]
-        rows = measure(params, variants, arguments.seeds)
+        keep(variants)
         best = best_of(variants, rows)
         print(f"best activation: {best.name}", flush=True)
-        others = [*compression_variants(best), *group_variants(best)]
-        rows += measure(params, others, arguments.seeds)
-        write_rows(out, COLUMNS, [{**row, **about} for row in rows])
+        keep([*compression_variants(best), *group_variants(best)])
     print(f"{len(rows)} rows in {arguments.out}")
 
 

@@ -34,9 +34,9 @@ from ebcore.models import EBResNet, resnet
 from ebcore.models.binarization import binary_convs
 
 RESULT = Path("results/linearity.csv")
-PENALTIES, SEEDS = (1.0, 3.0, 10.0), (0, 1, 2)
+PENALTIES, SEEDS = (3.0, 10.0), (0, 1, 2)
 INPUTS, WEIGHTS = "inputs", "weights"
-SIZE, BATCH, EPOCHS, RATE = 16, 64, 15, 0.004
+SIZE, BATCH, EPOCHS, RATE = 16, 64, 8, 0.004
 NETWORK: dict[str, Any] = {
     "spec": "1111-1-1:1:1:1",
     "layout": "bi-real",
