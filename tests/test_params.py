@@ -48,6 +48,7 @@ def test_the_active_parameters_are_the_default_profile() -> None:
         ("workers", 3, ["batch_size must be a multiple of workers"]),
         ("prepare.page_size", 3000000, ["prepare.page_size", "power of two"]),
         ("data.resize", 8, ["data", "at least image_size"]),
+        ("data.rotate", -1, ["data.rotate", "-1", "greater than or equal to 0"]),
     ],
 )
 def test_a_bad_value_is_named_with_what_is_allowed(key: str, value: Any, parts: list[str]) -> None:
