@@ -49,6 +49,7 @@ def test_the_active_parameters_are_the_default_profile() -> None:
         ("sync_batchnorm", "often", ["sync_batchnorm", "often"]),
         ("prepare.page_size", 3000000, ["prepare.page_size", "power of two"]),
         ("data.resize", 8, ["data", "at least image_size"]),
+        ("data.rotate", -1, ["data.rotate", "-1", "greater than or equal to 0"]),
     ],
 )
 def test_a_bad_value_is_named_with_what_is_allowed(key: str, value: Any, parts: list[str]) -> None:

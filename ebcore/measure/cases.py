@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ebcore.layers import BinaryConv2d
-    from ebcore.models import EBResNet
+    from ebcore.models import Network as ModelNetwork
     from ebcore.packed import PackedModel
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -113,10 +113,10 @@ class Convolution:
 
 @dataclass(frozen=True, eq=False)  # the key of its own results
 class Network:
-    """A network of `ebcore.models.resnet` and its real-valued twin, or torchvision's ResNet-18.
+    """A network of `ebcore.models` and its real-valued twin, or torchvision's ResNet-18.
 
     Attributes:
-        config: arguments of `ebcore.models.resnet`; None for the real ResNet-18.
+        config: of `ebcore.models.architectures.build`; None for the real ResNet-18.
         packed: its packed file; "" packs random weights.
         onnx: folder with `real.onnx` and `int8.onnx`, for peers that read those; see `onnx_files`.
     """
@@ -130,9 +130,11 @@ class Network:
 
     @property
     def name(self) -> str:
-        """E.g. "1262-2-4:8:8:16 N=4" or "resnet18"."""
+        """E.g. "1262-2-4:8:8:16 N=4", "sketchanet hybrid" or "resnet18"."""
         if self.config is None:
             return "resnet18"
+        if "architecture" in self.config:
+            return f"{self.config['architecture']} {self.config['version']}"
         experts = self.config.get("experts") or 1
         return f"{self.config['spec']} N={experts}" if experts > 1 else str(self.config["spec"])
 
@@ -150,16 +152,16 @@ class Network:
         """Random float32 [B, C, H, W]."""
         return _random(self.input_shape)
 
-    def binary(self) -> EBResNet:
+    def binary(self) -> ModelNetwork:
         """The binary network with random weights, in eval mode."""
         import torch
 
-        from ebcore.models import resnet
+        from ebcore.models.architectures import build
 
         assert self.config is not None, "ResNet-18 is real-valued"
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            return resnet(**self.config).eval()
+            return build(self.config).eval()
 
     def real(self) -> nn.Module:
         """The real-valued network with random weights, in eval mode."""

@@ -16,9 +16,10 @@ from ebcore.measure.cases import Work, layers_of
 from ebcore.measure.machine import available_cores
 from ebcore.measure.peers import LAYERS_ONLY, PACKED
 from ebcore.measure.rows import COLUMNS
-from ebcore.packed import PackedModel
+from ebcore.packed import PackedModel, pack
 from ebcore.params import BenchmarkParams, Params, load_params
 from ebcore.tables import benchmark_tables
+from tests.hybrid_networks import small
 
 PARAMS = Path(__file__).parents[2] / "params" / "digits.yaml"
 
@@ -114,3 +115,15 @@ def test_missing_packed_file_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(InputError, match=r"packed/ebconv-2\.ebp"):
         benchmark_stage(params(), 2)
     assert not Path("metrics").exists()
+
+
+def test_a_packed_hybrid_network_is_measured(tmp_path: Path) -> None:
+    file = tmp_path / "hybrid.ebp"
+    pack(small("sketchanet", "hybrid").eval(), (3, 32, 32)).save(file)
+    rows = benchmark(file, repeats=2, min_seconds=0, names=("torch_fp32",))
+    network = {row["candidate"]: row for row in rows if row["kind"] == "network"}
+    assert set(network) == {"packed", "torch_fp32"}
+    assert network["packed"]["network"] == "sketchanet hybrid"
+    assert all(row["ms"] > 0 for row in network.values())
+    layers = {row["case"] for row in rows if row["kind"] == "layer"}
+    assert len(layers) == 4  # of layers 2 to 6, whose inputs are binary: 4 and 5 are alike

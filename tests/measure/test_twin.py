@@ -10,6 +10,7 @@ from ebcore.layers import BinaryConv2d
 from ebcore.measure.int8 import NoInt8, quantize_network, quantized_conv
 from ebcore.measure.twin import real_conv, real_twin
 from ebcore.models import resnet
+from tests.hybrid_networks import small
 
 CONFIG = {
     "spec": "1111-2-2:2:2:2",
@@ -35,6 +36,17 @@ def test_twin_has_the_shapes_and_no_binary_layer() -> None:
                 (layer.padding, layer.padding),
             )
     assert real(torch.randn(2, 3, 8, 8)).shape == (2, 5)
+
+
+def test_the_twin_of_a_hybrid_network_is_its_full_precision() -> None:
+    config = small("sketchanet", "hybrid", binary_last=True).config
+    real = real_twin(config)
+    assert not any(isinstance(m, BinaryConv2d) for m in real.modules())
+    kinds = [type(m).__name__ for m in real.get_submodule("body.layer2").children()]
+    assert kinds == ["Conv2d", "BatchNorm2d", "ReLU"]
+    last = real.get_submodule("classifier.0")
+    assert isinstance(last, nn.Conv2d) and last.bias is not None
+    assert real(torch.randn(2, 3, 32, 32)).shape == (2, 5)
 
 
 def test_twin_leaves_the_random_state_alone() -> None:
