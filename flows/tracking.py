@@ -64,6 +64,8 @@ class Tracker:
 
     def record(self, record: dict[str, Any]) -> None:
         """Keeps a training record's numbers; sends them at the end of an epoch or checkpoint."""
+        if record["event"] == "start":  # workers that were restarted do later steps again
+            self._points = [point for point in self._points if point[3] <= record["step"]]
         prefix = _CURVES.get(record["event"])
         if prefix is not None:
             values = {prefix + k: v for k, v in record.items() if k not in _NOT_METRICS}

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from ebcore.train.log import LogTail, RunLog, read_log
 
 
@@ -34,3 +36,19 @@ def test_a_tail_passes_over_an_earlier_run_and_follows_the_new_one(tmp_path: Pat
     assert [r["event"] for r in tail.new()] == ["step", "epoch"]
     assert tail.new() == []
     log.close()
+
+
+def test_a_tail_follows_a_run_whose_workers_are_restarted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    RunLog(tmp_path, 0, 0).close()
+    numbers = iter([7, 8, 7])  # a file system gives a number again once its file is gone
+    number = [next(numbers)]
+    monkeypatch.setattr(LogTail, "_current_inode", lambda self: number[0])
+    tail = LogTail(tmp_path)
+    for loss in (1.0, 2.0):
+        number[0] = next(numbers)
+        log = RunLog(tmp_path, 0, 0)
+        log.write("step", 10, 0, loss=loss)
+        log.close()
+        assert [r["loss"] for r in tail.new()] == [loss]
