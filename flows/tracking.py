@@ -61,6 +61,8 @@ class Tracker:
 
     def record(self, record: dict[str, Any]) -> None:
         """Keeps a training record's numbers; sends them at the end of an epoch or checkpoint."""
+        if record["event"] == "start":  # workers that were restarted do later steps again
+            self._points = [point for point in self._points if point[3] <= record["step"]]
         prefix = _CURVES.get(record["event"])
         self._step = max(self._step, record["step"])
         if prefix is not None:

@@ -100,7 +100,12 @@ class Trainer:
         self.model.train()
         self.replica: nn.Module = self.model
         if self.group.world > 1:
-            self.replica = DistributedDataParallel(self.model, gradient_as_bucket_view=True)
+            # Else DDP lays its buckets out anew after the first step, and with them the order in
+            # which three or more gradients are added: a resumed run would differ in the last bits.
+            keep_order = self.group.world > 2
+            self.replica = DistributedDataParallel(
+                self.model, gradient_as_bucket_view=True, find_unused_parameters=keep_order
+            )
         self.saved_at = self.counted_at = time.monotonic()
         while self.progress["epoch"] < self.train.epochs:
             self._epoch(self.progress["epoch"])

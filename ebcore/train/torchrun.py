@@ -32,6 +32,7 @@ def torchrun(job: Job, job_file: Path, *, first: bool = True) -> tuple[list[str]
         "OMP_NUM_THREADS": str(max(1, available_cores() // share)),
         # Restarted workers would find the addresses of those before them (pytorch#135712).
         "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+        "TORCH_CPP_LOG_LEVEL": "ERROR",  # DDP warns of what ebcore.train.loop asks for
         **os.environ,
     }
     if hosts() == 1:

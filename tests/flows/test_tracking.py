@@ -51,6 +51,26 @@ def test_a_killed_stage_goes_on_in_its_run_without_double_points(params: Params)
     assert points(again, "step_loss") == [(step, 1 / step) for step in range(1, 9)]
 
 
+def test_restarted_workers_add_no_double_points(
+    params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # down: all points wait
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with Tracker(stage(), params) as tracker:
+        tracker.record(record("start", 0))
+        train(tracker, range(1, 6))
+        # a worker died: the log begins again, with what the checkpoint holds
+        tracker.record(record("start", 0))
+        train(tracker, range(1, 5))
+        tracker.record(record("start", 4))
+        time.sleep(0.01)  # so that step 5 is another point, not the same again
+        train(tracker, range(5, 9))
+        monkeypatch.delenv("MLFLOW_TRACKING_URI")
+        tracker.finish({"top1": 97.5})
+    [run] = found(stage="toy")
+    assert points(run, "step_loss") == [(step, 1 / step) for step in range(1, 9)]
+
+
 def test_finished_work_done_anew_supersedes_its_run(params: Params) -> None:
     for _ in range(2):
         with Tracker(stage(), params) as tracker:

@@ -66,3 +66,19 @@ def test_a_full_disk_is_reported_with_the_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space left"):
         log.close()  # what it could not write
     assert [r["step"] for r in read_log(tmp_path)] == [1]
+
+
+def test_a_tail_follows_a_run_whose_workers_are_restarted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    RunLog(tmp_path, 0, 0).close()
+    numbers = iter([7, 8, 7])  # a file system gives a number again once its file is gone
+    number = [next(numbers)]
+    monkeypatch.setattr(LogTail, "_current_inode", lambda self: number[0])
+    tail = LogTail(tmp_path)
+    for loss in (1.0, 2.0):
+        number[0] = next(numbers)
+        log = RunLog(tmp_path, 0, 0)
+        log.write("step", 10, 0, loss=loss)
+        log.close()
+        assert [r["loss"] for r in tail.new()] == [loss]
