@@ -64,7 +64,6 @@ def test_a_killed_worker_of_four_costs_a_restart_and_changes_nothing(place: Plac
     again = run_training("train_one", 1, params, on_line=lines.append, on_record=killer)
 
     assert killer.plan == []
-    print(lines, first, second, other)
     told = [line for line in lines if "restart" in line]
     assert len(told) == 2
     assert told[0].startswith(f"worker {other} died (SIGKILL); restart 1 of 3 from step ")

@@ -22,12 +22,13 @@ def processes(folder: Path, module: str) -> list[psutil.Process]:
 
 
 def worker(folder: Path, rank: int) -> psutil.Process:
-    """The worker with this rank; waits for it."""
+    """The worker with this rank, not a process that it forked; waits for it."""
     end = time.monotonic() + 60
     while time.monotonic() < end:
+        agents = {process.pid for process in processes(folder, "ebcore.train.agent")}
         for process in processes(folder, "ebcore.train.worker"):
             try:
-                if process.environ().get("RANK") == str(rank):
+                if process.ppid() in agents and process.environ().get("RANK") == str(rank):
                     return process
             except psutil.Error:
                 continue
