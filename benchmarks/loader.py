@@ -46,8 +46,8 @@ TORCHVISION, FOLDER = "torchvision", "folder"
 FFCV, FFCV_UINT8, FFCV_RAW = "ffcv", "ffcv_uint8", "ffcv_raw"
 NAMES = (TORCHVISION, FOLDER, FFCV, FFCV_UINT8, FFCV_RAW)
 COLUMNS = (
-    "candidate", "images_per_second", "low", "high", "speedup", "cpu_ms", "threads", "batch_size", "images",
-    "file_kb", "stored_kb", "image_size", "repeats", "pinned", "version",
+    "candidate", "images_per_second", "low", "high", "speedup", "cpu_ms", "threads", "batch_size",
+    "images", "file_kb", "stored_kb", "image_size", "repeats", "pinned", "version",
     *MACHINE_COLUMNS, *TARGET_COLUMNS,
 )  # fmt: skip
 Epoch = Callable[[], tuple[float, float]]  # runs one; its seconds, and those of all CPUs together
