@@ -21,7 +21,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import version
 from multiprocessing.connection import Connection
 from pathlib import Path
+from statistics import median
 from typing import Any, Literal
+
+import psutil
 
 from benchmarks.targets import TARGET_COLUMNS, mark_loader
 from ebcore.data.convert import convert
@@ -43,11 +46,11 @@ TORCHVISION, FOLDER = "torchvision", "folder"
 FFCV, FFCV_UINT8, FFCV_RAW = "ffcv", "ffcv_uint8", "ffcv_raw"
 NAMES = (TORCHVISION, FOLDER, FFCV, FFCV_UINT8, FFCV_RAW)
 COLUMNS = (
-    "candidate", "images_per_second", "low", "high", "speedup", "threads", "batch_size", "images",
-    "file_kb", "stored_kb", "image_size", "repeats", "pinned", "version",
+    "candidate", "images_per_second", "low", "high", "speedup", "cpu_ms", "threads", "batch_size",
+    "images", "file_kb", "stored_kb", "image_size", "repeats", "pinned", "version",
     *MACHINE_COLUMNS, *TARGET_COLUMNS,
 )  # fmt: skip
-Epoch = Callable[[], float]  # runs one, gives its seconds
+Epoch = Callable[[], tuple[float, float]]  # runs one; its seconds, and those of all CPUs together
 
 
 def prepare(folder: Path, out: Path, name: str) -> float:
@@ -119,13 +122,22 @@ def _torchvision_epochs(folder: Path, threads: int) -> Iterator[Any]:
 
 
 def _timed(epochs: Iterator[Any]) -> Epoch:
-    def run() -> float:
-        start = time.perf_counter()
+    def run() -> tuple[float, float]:
+        start, cpu = time.perf_counter(), _cpu_seconds()
         for batch in next(epochs):
             assert batch[0].shape[0] == BATCH
-        return time.perf_counter() - start
+        return time.perf_counter() - start, _cpu_seconds() - cpu
 
     return run
+
+
+def _cpu_seconds() -> float:
+    """Of this process and its children, those that live and those that have ended."""
+    spent = sum(os.times()[:4])
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):
+            spent += sum(child.cpu_times()[:2])
+    return spent
 
 
 def _serve(
@@ -157,9 +169,10 @@ def candidate(name: str, folder: Path, prepared: Path, threads: int) -> Iterator
     process.start()
     theirs.close()
 
-    def epoch() -> float:
+    def epoch() -> tuple[float, float]:
         ours.send(True)
-        return float(ours.recv())  # EOFError: it failed, its traceback is above
+        seconds, cpu = ours.recv()  # EOFError: it failed, its traceback is above
+        return float(seconds), float(cpu)
 
     try:
         epoch()  # compiles, fills the page cache
@@ -181,13 +194,24 @@ def measure(folder: Path, prepared: Path, threads: int, repeats: int) -> list[di
         epochs = {
             name: stack.enter_context(candidate(name, folder, prepared, threads)) for name in NAMES
         }
-        seconds = in_turn(epochs, repeats)
+        cpu: dict[str, list[float]] = {name: [] for name in NAMES}
+
+        def sampler(name: str) -> Callable[[], float]:
+            def sample() -> float:
+                seconds, spent = epochs[name]()
+                cpu[name].append(spent)
+                return seconds
+
+            return sample
+
+        seconds = in_turn({name: sampler(name) for name in NAMES}, repeats)
     images = size.train // BATCH * BATCH
     rows = [
         {
             "candidate": name,
             **_rates(seconds[name], images),
             "speedup": seconds[TORCHVISION].median / seconds[name].median,
+            "cpu_ms": 1e3 * median(cpu[name]) / images,
             "threads": threads,
             "batch_size": BATCH,
             "images": images,
@@ -230,7 +254,8 @@ def main() -> None:
     for row in rows:
         print(
             f"{row['candidate']}: {row['images_per_second']:.0f} images/s "
-            f"({row['low']:.0f} to {row['high']:.0f}), {row['speedup']:.2f} x torchvision"
+            f"({row['low']:.0f} to {row['high']:.0f}), {row['speedup']:.2f} x torchvision; "
+            f"{row['cpu_ms']:.2f} ms of CPU an image"
         )
     write_rows(arguments.out, COLUMNS, rows)
     print(f"{len(rows)} rows in {arguments.out}")
