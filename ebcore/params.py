@@ -74,7 +74,7 @@ class PrepareParams(_Section):
 
 
 _STRUCTURE = r"[1-9]{4}-\d+(\.\d+)?-\d+(:\d+){3}"
-_NAMES = "(bnn|xnor|double-skip|bi-real|strong-baseline|real-to-binary)-18"  # models.named
+_NAMES = "(bnn|xnor|double-skip|bi-real|strong-baseline|real-to-binary|ftbnn)-18"  # models.named
 SpecName = Annotated[str, Field(pattern=f"^({_STRUCTURE}|{_NAMES})$")]
 
 

@@ -26,8 +26,8 @@ _RESNET_18: dict[str, Any] = {
 }
 _RESNET_18_BINARY_SHORTCUTS = _RESNET_18 | {"shortcut": "binary"}
 
-# Real-to-Binary's Table 1 in its order. That paper does not draw the first four; where their
-# blocks come from is said in `ebcore.models.layout`. Shortcuts average-pool before their 1x1.
+# Real-to-Binary's Table 1 in its order, then FTBNN. That paper does not draw the first four; where
+# their blocks come from is said in `ebcore.models.layout`. Shortcuts average-pool before their 1x1.
 NETWORKS: dict[str, dict[str, Any]] = {
     "bnn-18": _RESNET_18_BINARY_SHORTCUTS | {"layout": "bnn"},
     "xnor-18": _RESNET_18_BINARY_SHORTCUTS | {"layout": "xnor"},
@@ -35,6 +35,9 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "bi-real-18": _RESNET_18 | {"layout": "bi-real"},
     "strong-baseline-18": _RESNET_18,
     "real-to-binary-18": _RESNET_18 | {"se": True},
+    # FTBNN's baseline as we have it: Bi-Real Net with the activation that was best on the digits.
+    "ftbnn-18": _RESNET_18
+    | {"layout": "bi-real", "activation": "relu", "activation_position": "before"},
 }
 
 

@@ -172,6 +172,7 @@ def test_the_papers_final_network() -> None:
         ("bi-real-18", 1.676),
         ("strong-baseline-18", 1.676),
         ("real-to-binary-18", 1.676),
+        ("ftbnn-18", 1.676),
     ],
 )
 def test_resnet_18(name: str, bops: float) -> None:
