@@ -69,7 +69,7 @@ class Clone:
 
 def make_small_checkout(folder: Path, server: str, experts: Sequence[int]) -> Clone:
     """A git repository with the pipeline, its sources and parameters that take seconds."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)  # its server may have begun a log there
     for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
         shutil.copy(ROOT / name, folder)
     (folder / TEACHER).mkdir(parents=True)

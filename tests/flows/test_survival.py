@@ -18,7 +18,7 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from ebcore.train.state import newest_state
-from flows.tracking import METHOD
+from flows.work import METHOD
 from tests.flows.conftest import wait_for
 from tests.flows.training_project import OUTPUT, PATIENCE, ROLES, STEPS, Project, make_project
 
