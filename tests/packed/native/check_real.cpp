@@ -1,5 +1,5 @@
-// A real convolution, ReLU and max pooling of random shapes on one instruction set, against plain
-// loops.
+// A real convolution, ReLU and max pooling, and a fully connected layer of binary weights, of random
+// shapes on one instruction set, against plain loops.
 //     check_real ISA CASES
 // As check_kernels.cpp: prints "N cases agree" and returns 0, or says what differs and returns 1.
 #include <algorithm>
@@ -80,12 +80,51 @@ bool agrees(const char* isa, int threads) {
   return true;
 }
 
+bool signs_agree(const char* isa, int threads) {
+  const int in = draw(1, 40), out = draw(1, 200), k = draw(1, 4), taps = in * k * k;
+  const std::vector<float> x = normal(taps), scale = normal(out), shift = normal(out),
+                           slope = normal(out);
+  std::vector<uint8_t> bits((int64_t(out) * taps + 7) / 8);
+  for (int64_t i = 0; i < int64_t(out) * taps; ++i) bits[i / 8] |= uint8_t(draw(0, 1) << i % 8);
+  const EbTensor tensors[] = {
+      {bits.data(), int64_t(bits.size()), ebcore::kBits, 4, {out, in, k, k}},
+      {scale.data(), out * 4, ebcore::kFloat, 1, {out}},
+      {shift.data(), out * 4, ebcore::kFloat, 1, {out}},
+      {slope.data(), out * 4, ebcore::kFloat, 1, {out}}};
+  const EbNode node{ebcore::kWeightBinaryConv, {0, -1}, {k, 1, 0, 1, ebcore::kPrelu},
+                    {0, 1, 2, 3, -1, -1, -1, -1, -1, -1}};
+  const int32_t shape[] = {in, k, k};
+  std::vector<float> y(out);
+  void* model = nullptr;
+  char error[256] = "";
+  if (ebcore_build(tensors, 4, &node, 1, shape, isa, &model, error, sizeof error) ||
+      ebcore_run(model, x.data(), 1, y.data(), threads, nullptr, error, sizeof error)) {
+    std::printf("%s: %s\n", isa, error);
+    return false;
+  }
+  ebcore_free(model);
+  for (int o = 0; o < out; ++o) {
+    double sum = 0;
+    for (int i = 0; i < taps; ++i) {
+      const int64_t at = int64_t(o) * taps + i;
+      sum += bits[at / 8] >> at % 8 & 1 ? x[i] : -x[i];
+    }
+    const double whole = sum * scale[o] + shift[o];
+    const double expected = whole < 0 ? whole * slope[o] : whole;
+    if (std::fabs(y[o] - expected) > 1e-3) {
+      std::printf("%s: %g instead of %g; %d -> %d, kernel %d\n", isa, y[o], expected, in, out, k);
+      return false;
+    }
+  }
+  return true;
+}
+
 }  // namespace
 
 int main(int, char** argv) {
   const int cases = std::atoi(argv[2]);
   for (int i = 0; i < cases; ++i) {
-    if (!agrees(argv[1], 1 + i % 3)) return 1;
+    if (!agrees(argv[1], 1 + i % 3) || !signs_agree(argv[1], 1 + i % 3)) return 1;
   }
   std::printf("%d cases agree\n", cases);
 }
