@@ -29,7 +29,7 @@ from ebcore.train.mixup import mixup
 from ebcore.train.precision import may_overflow, mixed_precision
 from ebcore.train.schedule import learning_rate
 from ebcore.train.signals import StopRequest
-from ebcore.train.state import newest_state, restore_state, save_state
+from ebcore.train.state import newest_state, restore_state, save_state, tidy_states
 from ebcore.train.validate import validate
 from ebcore.train.warner import Warner
 from ebcore.workspace import BETON
@@ -220,6 +220,8 @@ class Trainer:
         chosen, damaged = newest_state(self.job.folder) if self.group.leads else (0, [])
         for text in damaged:
             self._say(f"damaged checkpoint left out: {text}")
+        if self.group.leads:
+            tidy_states(self.job.folder, chosen)
         chosen = int(self.group.total([chosen])[0])
         if not chosen:
             return False

@@ -39,23 +39,28 @@ def save_state(
 
 
 def newest_state(folder: Path) -> tuple[int, list[str]]:
-    """The step of the newest undamaged state (0 where there is none), and what is damaged.
-
-    Sets damaged states aside, else they would count among those that are kept, and removes what
-    a crash while saving has left.
-    """
-    drop_abandoned(folder, "state-*")
+    """The step of the newest undamaged state (0 where there is none), and what is damaged."""
     damaged = []
     for path in reversed(_states(folder)):
         try:
             load_checkpoint(path)
         except InputError as error:
             damaged.append(str(error))
-            path.rename(path.with_suffix(_DAMAGED))
         else:
-            _drop_older(folder)
-            return int(_NAME.fullmatch(path.name)[1]), damaged  # type: ignore[index]
+            return _step(path), damaged
     return 0, damaged
+
+
+def tidy_states(folder: Path, newest: int) -> None:
+    """Clears away what a crash has left, once `newest` is chosen to go on from.
+
+    Newer states are damaged; set aside, they do not count among those that are kept.
+    """
+    drop_abandoned(folder, "state-*")
+    for path in _states(folder):
+        if _step(path) > newest:
+            path.rename(path.with_suffix(_DAMAGED))
+    _drop_older(folder)
 
 
 def restore_state(
@@ -92,6 +97,10 @@ def _drop_older(folder: Path) -> None:
 
 def _path(folder: Path, step: int) -> Path:
     return folder / f"state-{step:09d}.safetensors"
+
+
+def _step(path: Path) -> int:
+    return int(_NAME.fullmatch(path.name)[1])  # type: ignore[index]
 
 
 def _states(folder: Path) -> list[Path]:

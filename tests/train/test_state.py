@@ -17,7 +17,7 @@ from torch import nn
 
 from ebcore.checkpoint import load_checkpoint
 from ebcore.errors import InputError
-from ebcore.train.state import drop_states, newest_state, restore_state, save_state
+from ebcore.train.state import drop_states, newest_state, restore_state, save_state, tidy_states
 
 
 def parts() -> tuple[dict[str, nn.Module], torch.optim.Adam]:
@@ -74,6 +74,13 @@ def test_without_states_there_is_nothing_to_restore(tmp_path: Path) -> None:
     assert newest_state(tmp_path) == (0, [])
 
 
+def start(folder: Path) -> tuple[int, list[str]]:
+    """What a training run does with the states that it finds."""
+    step, damaged = newest_state(folder)
+    tidy_states(folder, step)
+    return step, damaged
+
+
 def die(*arguments: Any, **options: Any) -> NoReturn:
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError
@@ -119,7 +126,7 @@ def test_a_crash_while_saving_leaves_a_state_to_go_on_from(tmp_path: Path, point
     for step in (1, 2):
         save_state(tmp_path, step, *parts(), {})
     crash(tmp_path, 3, point)
-    step, damaged = newest_state(tmp_path)
+    step, damaged = start(tmp_path)
     assert (step, damaged) == (3 if CRASHES[point][1] else 2, [])
     assert restore_state(tmp_path, step, *parts()) == {"step": step}
     save_state(tmp_path, 4, *parts(), {})
@@ -130,11 +137,11 @@ def test_a_crash_while_saving_leaves_a_state_to_go_on_from(tmp_path: Path, point
 def test_a_hundred_crashes_leave_no_heap_of_files(tmp_path: Path) -> None:
     save_state(tmp_path, 1, *parts(), {})
     for number in range(100):
-        step, damaged = newest_state(tmp_path)
+        step, damaged = start(tmp_path)
         assert step and not damaged
         crash(tmp_path, step + 1, list(CRASHES)[number % len(CRASHES)])
         assert len(list(tmp_path.iterdir())) <= 3 + 1  # states, the new one, its temporary
-    assert newest_state(tmp_path) == (21, [])  # one point of five brought the run on
+    assert start(tmp_path) == (21, [])  # one point of five brought the run on
     drop_states(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -178,14 +185,14 @@ def test_damage_is_named_and_the_state_before_it_used(tmp_path: Path, number: in
     content = newest.read_bytes()
     newest.write_bytes(spoil(content))
     assert newest.read_bytes() != content
-    step, damaged = newest_state(tmp_path)
+    step, damaged = start(tmp_path)
     assert step == 1, what
     assert len(damaged) == 1 and str(newest) in damaged[0]
     assert restore_state(tmp_path, step, *parts())["step"] == 1
     # the damaged one does not count among the two that are kept
     save_state(tmp_path, 2, *parts(), {})
     newest.with_name("state-000000002.safetensors").write_bytes(b"")
-    assert newest_state(tmp_path)[0] == 1
+    assert start(tmp_path)[0] == 1
     drop_states(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
