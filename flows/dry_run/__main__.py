@@ -11,12 +11,10 @@ import signal
 import sys
 import tempfile
 import time
-from contextlib import chdir
 from pathlib import Path
 
 from rich.table import Table
 
-from ebcore.data.convert import convert
 from ebcore.data.estimate import (
     DataSize,
     beton_bytes,
@@ -25,15 +23,14 @@ from ebcore.data.estimate import (
     network_parameters,
     state_bytes,
 )
-from ebcore.data.progress import Phase, duration
+from ebcore.data.progress import duration
 from ebcore.errors import InputError, exit_on_input_error
 from ebcore.params import Params, load_params
 from ebcore.processes import available_cores
 from ebcore.tables import show
 from ebcore.train.job import read_job
 from ebcore.train.log import read_log
-from ebcore.workspace import BETON
-from flows.dry_run.scratch import Cut, default_cut, run_stage, write_scratch
+from flows.dry_run.scratch import Cut, default_cut, prepare_images, run_stage, write_scratch
 from flows.dry_run.times import Estimate, Rates, evaluating, preparing, rates, training
 
 PROFILE = Path("params/imagenet.yaml")
@@ -73,17 +70,7 @@ def main() -> None:
 def measure(folder: Path, params: Params, cut: Cut, size: DataSize) -> list[Estimate]:
     """Runs the stages in `folder`, in the pipeline's order; one estimate for each real stage."""
     small = write_scratch(folder, params, cut)
-    phases: list[Phase] = []
-    with chdir(folder):
-        manifest = convert(
-            small.data.folder,
-            BETON,
-            small.prepare,
-            small.data.loader,
-            name=small.data.name,
-            on_phase=phases.append,
-        )
-    val = manifest.splits["val"].count
+    phases, val = prepare_images(folder, small)
     seconds: dict[tuple[str, int | str | None], float] = {}
 
     def run(stage: str, item: int | str | None = None) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,14 @@ import torch
 import yaml
 
 import flows
+from ebcore.data.convert import convert
 from ebcore.data.folder import SPLITS, scan
 from ebcore.data.photos import write_photos
+from ebcore.data.progress import Phase
 from ebcore.errors import InputError
 from ebcore.params import Params, parse_params
 from ebcore.processes import leave_with_parent
-from ebcore.workspace import METRICS, PLOTS, TEACHER
+from ebcore.workspace import BETON, METRICS, PLOTS, TEACHER
 from flows.dvc_process import INNER
 
 EPOCHS = 2  # the first warms up, the second is measured
@@ -117,6 +121,33 @@ def _link_some(source: Path, target: Path, cut: Cut) -> None:
                 f"than {cut.steps} batches of {cut.batch_size}",
                 "Use a smaller --batch-size or fewer --steps.",
             )
+
+
+def prepare_images(folder: Path, params: Params) -> tuple[list[Phase], int]:
+    """The stage prepare in `folder`: its rates, and the number of validation images.
+
+    In a process of its own: one that has imported FFCV and forks then (as `run_stage` does) may
+    wait for ever in numba's threads when it ends.
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(
+        1, context, initializer=leave_with_parent, initargs=(os.getpid(),)
+    ) as pool:
+        return pool.submit(_prepare, folder, params).result()
+
+
+def _prepare(folder: Path, params: Params) -> tuple[list[Phase], int]:
+    phases: list[Phase] = []
+    data = params.data
+    manifest = convert(
+        data.folder,
+        folder / BETON,
+        params.prepare,
+        data.loader,
+        name=data.name,
+        on_phase=phases.append,
+    )
+    return phases, manifest.splits["val"].count
 
 
 def run_stage(folder: Path, name: str, item: int | str | None = None) -> float:

@@ -71,6 +71,7 @@ def _bytes(out: Path) -> list[bytes]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_killed_while_checking_and_while_writing(images: Path, tmp_path: Path) -> None:
     """Three kills: in the check, in train.beton, in val.beton."""
     _convert(images, tmp_path / "unbroken")
@@ -80,11 +81,13 @@ def test_killed_while_checking_and_while_writing(images: Path, tmp_path: Path) -
     # Images looked at or encoded since the start, over all processes so far.
     for label, count in (("check", 22), ("encode", 15), ("encode", 36)):
         process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-        while _lines(log, label) < count:
-            assert process.poll() is None, "ended before it was killed"
-            time.sleep(0.005)
-        process.kill()
-        process.wait()
+        try:
+            while _lines(log, label) < count:
+                assert process.poll() is None, "ended before it was killed"
+                time.sleep(0.005)
+        finally:
+            process.kill()
+            process.wait()
         assert not (tmp_path / "out").exists()
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
