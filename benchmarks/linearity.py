@@ -151,14 +151,13 @@ def main() -> None:
     about = machine()
     cases = [(INPUTS, 0.0)]
     cases += [(what, penalty) for what in (INPUTS, WEIGHTS) for penalty in arguments.penalties]
-    rows = [
-        {**row, **about}
-        for penalised, penalty in cases
-        for seed in arguments.seeds
-        for row in measure(penalised, penalty, seed, arguments.epochs)
-    ]
+    rows: list[dict[str, Any]] = []
+    for seed in arguments.seeds:
+        for penalised, penalty in cases:
+            found = measure(penalised, penalty, seed, arguments.epochs)
+            rows += [{**row, **about} for row in found]
+            write_rows(arguments.out, COLUMNS, rows)  # what there is outlives what comes after
     show(rows)
-    write_rows(arguments.out, COLUMNS, rows)
     print(f"{len(rows)} rows in {arguments.out}")
 
 

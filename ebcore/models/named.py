@@ -37,7 +37,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "real-to-binary-18": _RESNET_18 | {"se": True},
     # FTBNN's baseline as we have it: Bi-Real Net with the activation that was best on the digits.
     "ftbnn-18": _RESNET_18
-    | {"layout": "bi-real", "activation": "relu", "activation_position": "before"},
+    | {"layout": "bi-real", "activation": "shifted_prelu", "activation_position": "before"},
 }
 
 
