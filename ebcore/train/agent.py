@@ -49,9 +49,7 @@ class Agent(LocalElasticAgent):
         if first.exitcode in _STOPS or EXIT_CODE in {each.exitcode for each in failures.values()}:
             self._remaining_restarts = 0
         elif self._remaining_restarts:
-            step, damaged = newest_state(_folder(self._worker_group.spec.args))
-            for text in damaged:
-                print(f"damaged checkpoint left out: {text}", flush=True)
+            step, _ = newest_state(_folder(self._worker_group.spec.args))
             place = f"step {step}" if step else "the start"
             print(f"{_what_died(failures)}; restart {number} of {most} from {place}", flush=True)
         else:

@@ -185,10 +185,13 @@ class Reader {
     n.op = int32_t(known - table.begin());
     read_inputs(inputs, *known, index, what, n);
     read_attributes(attrs, known->attrs, what, n);
-    read_tensors(tensors, known->tensors, what, n);
-    for (const auto& [key, text] : source) {
-      if (!text.get<std::string>()) malformed(what + " has a name that is no text");
+    for (const auto& [key, value] : tensors) slot(known->tensors, key, what + " has unknown tensors");
+    for (const auto* texts : {&tensors, &source}) {
+      for (const auto& [key, text] : *texts) {
+        if (!text.get<std::string>()) malformed(what + " has a name that is no text");
+      }
     }
+    read_tensors(tensors, known->tensors, what, n);
     file_.nodes.push_back(n);
     file_.names.push_back(name);
   }
@@ -208,11 +211,11 @@ class Reader {
   static void read_attributes(const Json::Object& attrs,
                               const std::vector<std::string_view>& names, const std::string& what,
                               EbNode& n) {
-    if (attrs.size() != names.size()) malformed(what + " has wrong attributes");
+    const std::string wrong = what + " has wrong attributes";
+    if (attrs.size() != names.size()) malformed(wrong);
+    for (const auto& [key, value] : attrs) slot(names, key, wrong);
     for (const auto& [key, value] : attrs) {
-      const auto at = std::find(names.begin(), names.end(), key);
-      if (at == names.end()) malformed(what + " has wrong attributes");
-      n.attrs[at - names.begin()] = to_integer(value, "attributes of " + what);
+      n.attrs[slot(names, key, wrong)] = to_integer(value, "attributes of " + what);
     }
   }
 
@@ -220,15 +223,20 @@ class Reader {
                     const std::string& what, EbNode& n) {
     std::fill(n.tensors, n.tensors + kTensors, -1);
     for (const auto& [key, value] : tensors) {
-      const auto at = std::find(names.begin(), names.end(), key);
-      if (at == names.end()) malformed(what + " has unknown tensors");
-      const auto* text = value.get<std::string>();
-      if (!text) malformed(what + " has a name that is no text");
-      const auto index = indices_.find(*text);
+      const auto index = indices_.find(*value.get<std::string>());
       if (index == indices_.end()) malformed(what + " names a tensor that does not exist");
-      n.tensors[at - names.begin()] = index->second;
+      n.tensors[slot(names, key, what)] = index->second;
       used_.insert(index->second);
     }
+  }
+
+  // Every check of a node is made for all its members before the next, as in format.py: the first
+  // reason is the same in both.
+  static size_t slot(const std::vector<std::string_view>& names, std::string_view key,
+                     const std::string& reason) {
+    const auto at = std::find(names.begin(), names.end(), key);
+    if (at == names.end()) malformed(reason);
+    return size_t(at - names.begin());
   }
 
   const uint8_t* payload_;
