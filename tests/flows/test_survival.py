@@ -165,9 +165,9 @@ def test_a_damaged_state_is_named_and_the_one_before_used(
 
 @pytest.fixture
 def small_disk(project: Project) -> Iterator[SmallDisk]:
-    """A disk of 4 MB for `.runs`, in a mount namespace of its own."""
+    """A disk of 12 MB, some states large, for `.runs`, in a mount namespace of its own."""
     (project.folder / ".runs").mkdir()
-    script = 'mount -t tmpfs -o size=4m tmpfs "$1" && echo ready && exec sleep 900'
+    script = 'mount -t tmpfs -o size=12m tmpfs "$1" && echo ready && exec sleep 900'
     command = ["unshare", "--mount", "sh", "-c", script, "sh", str(project.folder / ".runs")]
     if shutil.which("unshare") is None or shutil.which("nsenter") is None:
         pytest.skip("no util-linux: a small disk cannot be mounted")
