@@ -41,10 +41,12 @@ def free_port(preferred: int) -> int:
 
 
 def answers(url: str, seconds: float = 2.0) -> bool:
-    """Whether an HTTP GET of `url` succeeds."""
+    """Whether an HTTP GET of `url` succeeds, or is refused for want of a password."""
     try:
         with urllib.request.urlopen(url, timeout=seconds):  # noqa: S310 - the user's own setting
             return True
+    except urllib.error.HTTPError as error:
+        return error.code in (401, 403)  # a proxy's; the client has the password, or is told
     except (urllib.error.URLError, OSError):
         return False
 

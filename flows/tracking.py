@@ -110,9 +110,10 @@ class Tracker:
         return True
 
     def _open(self) -> MlflowRun:
+        work = self._described()  # now: sources may change while the tracker is down
         client, experiment = connect()
         send_kept(client, experiment)  # first: this stage's earlier attempt may be there
-        return MlflowRun.open(client, experiment, self._described())
+        return MlflowRun.open(client, experiment, work)
 
     def _described(self) -> Work:
         if self._work is None:

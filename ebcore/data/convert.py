@@ -12,11 +12,17 @@ from typing import Literal
 
 from PIL import Image
 
-from ebcore.data.estimate import beton_bytes, free_bytes, gigabytes, require_space
+from ebcore.data.estimate import (
+    beton_bytes,
+    file_bytes,
+    free_bytes,
+    gigabytes,
+    require_space,
+)
 from ebcore.data.folder import SPLITS, ImageFolder, scan
 from ebcore.data.inspection import InspectedImage, inspect
 from ebcore.data.journal import Journal, digest
-from ebcore.data.manifest import Manifest, Split
+from ebcore.data.manifest import MANIFEST, Manifest, Split
 from ebcore.data.progress import Phase
 from ebcore.data.staging import partial_folder, replaced_folder
 from ebcore.errors import InputError
@@ -89,15 +95,17 @@ def convert(
             skipped=inspection.skipped,
         )
         manifest.save(partial)
-        for file in [*partial.glob("*.journal"), partial / LOCK]:
-            file.unlink(missing_ok=True)
+        kept = {MANIFEST, *(split.file for split in splits.values())}
+        for file in partial.iterdir():  # journals, and what a run for the other loader left
+            if file.name not in kept:
+                file.unlink()
     return manifest
 
 
 def _require_space(found: ImageFolder, partial: Path, prepare: PrepareParams) -> None:
     """Refuses before hours of work what the disk cannot hold in the end."""
     paths = (found.root / image.path for split in SPLITS for image in found.split(split))
-    size = sum(path.stat().st_size for path in paths)
+    size = sum(map(file_bytes, paths))
     count = len(found.train) + len(found.val)
     written = sum(path.stat().st_size for path in partial.glob("*.beton"))
     needed = beton_bytes(count, size, prepare) - written

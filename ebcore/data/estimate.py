@@ -48,13 +48,21 @@ def data_size(name: str, folder: str | Path) -> DataSize | None:
     return DataSize(train, val, train_bytes + val_bytes, f"counted in {folder}")
 
 
+def file_bytes(path: str | Path) -> int:
+    """A file's size; 0 for one that cannot be read, which preparation names."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
+
+
 def _count(folder: Path) -> tuple[int, int]:
     count = total = 0
     for place, _, names in os.walk(folder, followlinks=True):
         for name in names:
             if not name.startswith("."):
                 count += 1
-                total += os.stat(os.path.join(place, name)).st_size
+                total += file_bytes(os.path.join(place, name))
     return count, total
 
 

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import astuple, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -112,7 +112,8 @@ def inspect(
                 found += map(_from_line, noted[key])
                 continue
             found += (findings := list(islice(fresh, len(chunk))))
-            if journal is not None:
+            whole = all(isinstance(finding, InspectedImage) for finding in findings)
+            if journal is not None and whole:  # a failed reading may have been the disk's
                 journal.add([key, [astuple(finding) for finding in findings]])
         for _ in fresh:  # its end tells the rate
             pass
@@ -149,10 +150,8 @@ def _key(chunk: list[Task]) -> str:
     return digest(facts)
 
 
-def _from_line(values: list[Any]) -> InspectedImage | _Damaged:
+def _from_line(values: list[Any]) -> InspectedImage:
     """What `astuple` made a line of."""
-    if len(values) == len(fields(_Damaged)):
-        return _Damaged(*values)
     image = InspectedImage(*values)
     return replace(image, colour=image.colour and tuple(image.colour))
 

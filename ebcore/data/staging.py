@@ -32,6 +32,8 @@ def replaced_folder(path: str | Path, *, resume: bool = False) -> Iterator[Path]
     path = Path(path)
     partial, old = partial_folder(path), path.parent / f".{path.name}.old"
     try:
+        if old.exists() and not path.exists():  # a process died between the two renames
+            os.replace(old, path)
         shutil.rmtree(old, ignore_errors=True)
         if not resume:
             shutil.rmtree(partial, ignore_errors=True)
@@ -39,7 +41,12 @@ def replaced_folder(path: str | Path, *, resume: bool = False) -> Iterator[Path]
         yield partial
         if path.exists():  # out of the way at once: deleting it takes a while
             os.replace(path, old)
-        os.replace(partial, path)
+        try:
+            os.replace(partial, path)
+        except OSError:
+            if old.exists():
+                os.replace(old, path)
+            raise
     except OSError as error:
         if error.errno not in REFUSALS:
             raise

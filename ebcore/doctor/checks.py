@@ -15,6 +15,7 @@ from ebcore.data.estimate import (
 )
 from ebcore.doctor.machine import Machine
 from ebcore.params import Params
+from ebcore.train.hosts import hosts
 from ebcore.workspace import BETON
 
 Status = Literal["ok", "note", "missing"]
@@ -122,7 +123,7 @@ def check_training_kernels(machine: Machine) -> Finding:
 
 def check_gpus(machine: Machine, params: Params) -> Iterator[Finding]:
     """GPUs against `workers`, the driver, NCCL."""
-    count, workers = len(machine.gpus), params.workers
+    count, workers = len(machine.gpus), -(-params.workers // hosts())  # of this host
     names = sorted({f"{gpu.name} {gigabytes(gpu.memory)}" for gpu in machine.gpus})
     found = f"{count} for {workers} worker(s)" + (f": {', '.join(names)}" if names else "")
     if params.device == "cpu":
@@ -136,7 +137,7 @@ def check_gpus(machine: Machine, params: Params) -> Iterator[Finding]:
             "GPUs",
             "missing",
             found,
-            f"Set workers: {count}, or spread them over hosts (design.md).",
+            f"Set workers: {count}, or spread them over hosts (docs/cluster.md).",
         )
     else:
         yield Finding(

@@ -86,9 +86,9 @@ def linearity(
         moments.setdefault(name, _Moments()).add(*_samples(conv, x, y, positions, draw))
 
     def judge(name: str, conv: BinaryConv2d, x: Tensor, y: Tensor) -> None:
-        scores.setdefault(name, _Scores(*moments[name].solve())).add(
-            x, *_samples(conv, x, y, positions, draw)
-        )
+        if name not in scores:
+            scores[name] = _Scores(*moments[name].solve())
+        scores[name].add(x, *_samples(conv, x, y, positions, draw))
 
     _run(model, fit, add, "fit")
     _run(model, score, judge, "score")

@@ -139,9 +139,20 @@ class HybridNet(Network):
         _require_layers(config["real_inputs"], self.numbered)
 
     def embed(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Images float [B, C, H, W] -> features averaged over pixels [B, D], logits."""
+        """Images float [B, C, H, W] -> features averaged over pixels [B, D], logits.
+
+        Raises:
+            InputError: images of another size than its fully connected layers are made for.
+        """
         maps = self.body(x)
-        return maps.mean((2, 3)), self.classifier(maps).flatten(1)
+        logits = self.classifier(maps)
+        if logits.shape[2:] != (1, 1):
+            raise InputError(
+                f"images of {x.shape[3]}x{x.shape[2]} px",
+                "are too large for this network",
+                "Give images of its image_size.",
+            )
+        return maps.mean((2, 3)), logits.flatten(1)
 
     @property
     def numbered(self) -> dict[int, str]:

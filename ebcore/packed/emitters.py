@@ -47,7 +47,7 @@ def _binary_conv(b: Builder, m: BinaryConv2d, name: str, value: int) -> int:
     }
     scale = m.output_scale()
     if scale is None:
-        scale = torch.ones(m.out_channels)
+        scale = torch.ones(m.out_channels, device=m.weight.device)
     if real and not m.binary_weight:
         weight = m.weight[0] * scale.view(-1, 1, 1, 1)
         return b.node("conv", name, [value], attrs, {"weight": weight, "bias": m.bias})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
 from contextlib import suppress
@@ -84,6 +85,7 @@ def main(arguments: list[str]) -> int:
     """Takes torchrun's arguments; returns the exit code."""
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # says it at length
     api.LocalElasticAgent = Agent  # type: ignore[misc]
+    os.environ["EBCORE_AGENT"] = str(os.getpid())  # for the workers
     options = parse_args(arguments)
     if options.standalone:
         stay_on_loopback()

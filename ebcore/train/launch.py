@@ -175,7 +175,7 @@ def _result(job: Job) -> Trained:
         "train_loss": last["train_loss"],
         "epochs": float(train.epochs),
         "seconds": result["seconds"],
-        "images_per_second": result["images"] / result["seconds"],
+        "overall_images_per_second": result["images"] / result["seconds"],
     }
     return Trained(metrics, curve, job.folder / FINAL)
 

@@ -6,7 +6,8 @@ import os
 
 from ebcore.processes import leave_with_parent
 
-leave_with_parent(os.getppid())  # first: the imports below take seconds
+# First: the imports below take seconds. The agent's id is its own word: it may be gone already.
+leave_with_parent(int(os.environ.get("EBCORE_AGENT") or os.getppid()))
 
 import json  # noqa: E402
 import sys  # noqa: E402

@@ -23,6 +23,7 @@ from ebcore.data.progress import Phase
 from ebcore.errors import InputError
 from ebcore.params import Params, parse_params
 from ebcore.processes import leave_with_parent
+from ebcore.train.hosts import HOSTS
 from ebcore.workspace import BETON, METRICS, PLOTS, TEACHER
 from flows.dvc_process import INNER
 
@@ -159,10 +160,13 @@ def run_stage(folder: Path, name: str, item: int | str | None = None) -> float:
     label = name if item is None else f"{name}@{item}"
     arguments = [] if item in (None, "real") else [str(item)]
     parent = os.getpid()
+    tracker = f"sqlite:///{folder / 'mlflow.db'}"
     environment = {
         **os.environ,
+        HOSTS: "1",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
-        "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
+        "MLFLOW_TRACKING_URI": tracker,
+        "MLFLOW_REGISTRY_URI": tracker,
         "PREFECT_HOME": str(folder / ".prefect"),
         "DVC_STAGE": label,
         INNER: "1",

@@ -252,6 +252,13 @@ def test_small_file_cannot_ask_for_much_memory(tmp_path: Path) -> None:
     assert "layer 'conv' is too large" in _refused(data, tmp_path)
 
 
+def test_a_chain_of_small_nodes_is_bounded(tmp_path: Path) -> None:
+    # Each keeps four vectors of 65,536 channels, a megabyte: 400 MB from 40 kB.
+    nodes = [Node("activation", f"a{i}", [i], {"act": 1}, {}) for i in range(400)]
+    data = file_format.encode(Graph((65_536, 1, 1), nodes, {}))
+    assert "needs too much memory" in _refused(data, tmp_path)
+
+
 def test_border_tables_of_many_experts_are_bounded(tmp_path: Path) -> None:
     # 1024 experts, each with 130 * 130 border classes of 16 lanes: 1.1 GB from half a megabyte.
     bits = Bits((1024, 1, 1, 64, 64), np.zeros(1024 * 64 * 64 // 8, np.uint8))

@@ -287,9 +287,11 @@ struct Builder {
       case kBinaryConv: return binary_conv(n, node);
       case kWeightBinaryConv: return weight_binary_conv(n, node);
       case kAffine:
+        reserve({2, in.channels});
         node.scale = vector(n, 0, in.channels), node.shift = vector(n, 1, in.channels);
         return in;
       case kActivation:
+        reserve({4, in.channels});
         node.slope = vector_or(n, 0, in.channels, attr(n, 0, kRelu, kPiecewise) >= kPrelu, 0);
         node.upper = vector_or(n, 1, in.channels, false, 1);
         node.offset = vector_or(n, 2, in.channels, false, 0);
