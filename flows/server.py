@@ -176,26 +176,52 @@ def prefect_server(port: int = 4200) -> Iterator[str]:
 @contextmanager
 def _new_server(port: int) -> Iterator[str]:
     port = free_port(port)
-    url, log = f"http://{HOST}:{port}/api", _home() / "server.log"
     # else any page that a browser shows could start runs here
     origins = f"http://{HOST}:{port},http://localhost:{port}"
+    with _started(port, "server.log", os.environ.get(_ORIGINS, origins)) as (url, process):
+        name = process_id(process.pid)
+        try:
+            with atomic_write(_note()) as note:
+                json.dump({"url": url, "process": name}, note)
+            yield url
+        finally:
+            if _read_note().get("process") == name:  # not that of a server which started later
+                _note().unlink(missing_ok=True)
+
+
+@contextmanager
+def own_server() -> Iterator[str]:
+    """Runs a server for one flow run, where no other runs; yields its API address.
+
+    Prefect would start one by itself, which stays when this process is killed. This one leaves.
+
+    Raises:
+        InputError: it does not start.
+    """
+    port = free_port(0)
+    origin = f"http://{HOST}:{port}"  # no page asks it
+    with _started(port, "own-server.log", origin, "--no-ui", "--no-services") as (url, _):
+        yield url
+
+
+@contextmanager
+def _started(
+    port: int, log_name: str, origins: str, *options: str
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A Prefect server that answers, by its API address and process; stopped at the end."""
+    url, log = f"http://{HOST}:{port}/api", _home() / log_name
     process = start_process(
-        [sys.executable, "-m", "prefect", "server", "start"],
+        [sys.executable, "-m", "prefect", "server", "start", *options],
         log,
         # the page asks the host and port of these settings, not those of the command line
         PREFECT_SERVER_API_HOST=HOST,
         PREFECT_SERVER_API_PORT=str(port),
-        **{_ORIGINS: os.environ.get(_ORIGINS, origins)},
+        **{_ORIGINS: origins},
     )
-    name = process_id(process.pid)
     try:
         wait_until_answers(process, f"{url}/health", log)
-        with atomic_write(_note()) as note:
-            json.dump({"url": url, "process": name}, note)
-        yield url
+        yield url, process
     finally:
-        if _read_note().get("process") == name:  # not that of a server which started later
-            _note().unlink(missing_ok=True)
         stop_process(process)
 
 

@@ -28,9 +28,8 @@ from prefect.states import Failed, Pending, State
 from ebcore.errors import EXIT_CODE, InputError
 from ebcore.params import Params, load_params
 from flows.dvc_process import ERROR, INNER, DvcProcesses
-from flows.own_server import own_server
 from flows.progress import Progress
-from flows.server import check_answers, refusal_explained, running_server
+from flows.server import check_answers, own_server, refusal_explained, running_server
 from flows.tracking import Tracker
 from flows.watch import Watch, note_process
 

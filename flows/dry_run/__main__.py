@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from rich.table import Table
@@ -51,13 +52,10 @@ def main() -> None:
     cut = default_cut(params)
     if arguments.steps and arguments.steps % 10:
         raise InputError("--steps", f"{arguments.steps} is no multiple of 10", "Use 10 or 20.")
-    cut = Cut(
-        cut.workers,
-        arguments.batch_size or cut.batch_size,
-        arguments.steps or cut.steps,
-        cut.classes,
-        cut.val,
-        cut.experts,
+    cut = replace(
+        cut,
+        batch_size=arguments.batch_size or cut.batch_size,
+        steps=arguments.steps or cut.steps,
     )
     with tempfile.TemporaryDirectory(prefix="ebcore-dry-") as name:
         estimates = measure(Path(name), params, cut, size)
