@@ -81,10 +81,9 @@ SpecName = Annotated[str, Field(pattern=f"^({_STRUCTURE}|{_NAMES})$")]
 Shortcut = Literal["plain", "binary", "grouped", "concat", "linear", "relu", "prelu"]
 
 
-class ModelParams(_Section):
-    """The network's structure; see `ebcore.models.resnet`. None is what the name says."""
+class ModelOptions(_Section):
+    """What `ebcore.models.resnet` takes beside a structure's name. None is what the name says."""
 
-    spec: SpecName
     stem: Literal["efficient", "basic", "small"] | None = None
     stem_width: Positive = 64
     width: Positive = 64
@@ -99,6 +98,12 @@ class ModelParams(_Section):
     se_ratio: Positive = 8
     gate: Literal["softmax", "sigmoid"] = "softmax"
     temperature: Annotated[float, Field(gt=0)] = 1.0
+
+
+class ModelParams(ModelOptions):
+    """The network's structure; see `ebcore.models.resnet`."""
+
+    spec: SpecName
 
 
 class StructureParams(ModelParams):
@@ -164,19 +169,92 @@ class TrainParams(_Section):
         return self
 
 
-class TeacherParams(TrainParams):
+class UntaughtParams(TrainParams):
+    """A training from labels alone."""
+
+    @field_validator("distill")
+    @classmethod
+    def _untaught(cls, value: DistillParams | None) -> DistillParams | None:
+        if value is not None:
+            raise ValueError("this training has no teacher")
+        return value
+
+
+class TeacherParams(UntaughtParams):
     """Training of the real-valued teacher (A.5, step I)."""
 
     spec: SpecName | None = (
         None  # a deeper one is the paper's stronger teacher; None: the student's
     )
 
-    @field_validator("distill")
-    @classmethod
-    def _first_of_the_chain(cls, value: DistillParams | None) -> DistillParams | None:
-        if value is not None:
-            raise ValueError("the teacher has no teacher")
-        return value
+
+Seeds = list[Annotated[int, Field(ge=0, lt=2**31)]]
+
+
+class PartitionParams(_Section):
+    """Which layers keep real inputs; see `ebcore.methods.partition.PartitionOptions`."""
+
+    gamma: Annotated[float, Field(ge=0)] = 1.0
+    unit: Annotated[float, Field(gt=0)] = 1e6  # operations that count as 1
+    normalise: Literal["none", "max", "mean", "sum"] = "none"
+    share: Annotated[float, Field(gt=0, le=1)] = 0.3  # R, of the layers
+    union: Positive = 1
+    layers: list[Annotated[int, Field(ge=2)]] = []  # an explicit choice
+    images: Positive = 512  # of the training set, that the error is a mean over
+
+
+class HybridNetworkParams(_Section):
+    """The network; see `ebcore.models.architectures.HYBRID`. None is its function's default."""
+
+    architecture: Literal["alexnet", "sketchanet", "hybrid-resnet-18", "squeezenet"]
+    width: Annotated[int | float, Field(gt=0)] | None = None  # channels (ResNet), else a factor
+    stem: Literal["basic", "small"] | None = None
+    image_size: Positive | None = None
+    binary_last: bool | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What it sets, and "architecture"."""
+        return self.model_dump(exclude_none=True)
+
+
+class HybridParams(_Section):
+    """Hybrid Binary Networks; see `ebcore.methods.hybrid`. Without seeds nothing of it runs."""
+
+    seeds: Seeds
+    versions: list[Literal["fprec", "wbin"]]  # trained beside fbin and hybrid, to compare with
+    network: HybridNetworkParams
+    partition: PartitionParams = PartitionParams()
+    train: UntaughtParams  # the same for every version
+
+
+class VariantParams(ModelOptions):
+    """One variant of FTBNN's network: keys of ftbnn.model, which it overrides, and one."""
+
+    spec: SpecName | None = None
+    series: Annotated[str, Field(min_length=1)]  # which of the paper's claims it belongs to
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """What it sets of the model."""
+        return self.model_dump(include=set(ModelParams.model_fields), exclude_unset=True)
+
+
+class FtbnnParams(_Section):
+    """FTBNN; see `ebcore.methods.ftbnn`. Without seeds nothing of it runs."""
+
+    seeds: Seeds
+    compared: list[PathName]  # variants of the pipeline; `make ablation` trains all of them
+    model: ModelParams
+    variants: dict[PathName, VariantParams]
+    train_real: UntaughtParams
+    train_binary: UntaughtParams
+
+    @model_validator(mode="after")
+    def _known_variants(self) -> FtbnnParams:
+        if unknown := [name for name in self.compared if name not in self.variants]:
+            raise ValueError(f"compared names {unknown}, which variants does not have")
+        return self
 
 
 class BenchmarkParams(_Section):
@@ -194,6 +272,10 @@ class EvaluateParams(_Section):
 
 class ReportParams(_Section):
     tsne_samples: Annotated[int, Field(ge=10)] = 2000
+
+
+# A checkpoint's stem, for example hybrid_train-0 or ftbnn_binary-relu-0.
+NetworkName = Annotated[str, Field(pattern=r"^(hybrid|ftbnn)_[a-z]+(-[a-z0-9_]+)+$", max_length=60)]
 
 
 class Params(_Section):
@@ -219,6 +301,9 @@ class Params(_Section):
     evaluate: EvaluateParams = EvaluateParams()
     report: ReportParams = ReportParams()
     growth: GrowthParams  # no default: growth/dvc.yaml reads it
+    hybrid: HybridParams
+    ftbnn: FtbnnParams
+    networks: list[NetworkName]  # of the other methods, to be packed, evaluated and benchmarked
 
     @field_validator("experts")
     @classmethod
@@ -240,9 +325,22 @@ class Params(_Section):
 
     @model_validator(mode="after")
     def _batches_split_evenly(self) -> Params:
-        for stage in self.training_stages:
-            if self.train(stage).batch_size % self.workers:
-                raise ValueError(f"{stage}.batch_size must be a multiple of workers")
+        trained = {stage: self.train(stage) for stage in self.training_stages}
+        trained |= {
+            f"ftbnn.{key}": getattr(self.ftbnn, key) for key in ("train_real", "train_binary")
+        }
+        trained["hybrid.train"] = self.hybrid.train
+        for name, train in trained.items():
+            if train.batch_size % self.workers:
+                raise ValueError(f"{name}.batch_size must be a multiple of workers")
+        return self
+
+    @model_validator(mode="after")
+    def _networks_are_trained(self) -> Params:
+        for name in self.networks:
+            if name not in self.binary_networks:
+                known = ", ".join(self.binary_networks) or "no network"
+                raise ValueError(f"networks names {name!r}; the pipeline trains {known}")
         return self
 
     @model_validator(mode="after")
@@ -258,8 +356,16 @@ class Params(_Section):
         """Those that run with these parameters, in order."""
         return TRAINING_STAGES if self.teacher else TRAINING_STAGES[1:]
 
+    @property
+    def binary_networks(self) -> list[str]:
+        """Stems of the checkpoints with binary weights that the other methods make."""
+        hybrid, ftbnn = self.hybrid, self.ftbnn
+        versions = [f"compared-{version}" for version in hybrid.versions if version != "fprec"]
+        found = [f"hybrid_{v}-{s}" for s in hybrid.seeds for v in ("fbin", "train", *versions)]
+        return found + [f"ftbnn_binary-{v}-{s}" for v in ftbnn.compared for s in ftbnn.seeds]
+
     def train(self, stage: str) -> TrainParams:
-        """The parameters of one training stage."""
+        """The parameters of one training stage of EBConv's policy."""
         section = getattr(self, stage)
         if section is None:
             raise InputError(f"params.yaml: {stage}", "missing parameter", "Add it.")

@@ -12,30 +12,41 @@ TEACHER = CHECKPOINTS / "teacher"  # a folder, as a stage may depend on what is 
 SHARED_STAGES = ("train_real", "train_one")  # one for all expert counts
 
 
-def branch(stage: str, experts: int) -> str:
-    """File stem of a stage's output: "train_one", or "train_binary-4"."""
-    return stage if stage in SHARED_STAGES else f"{stage}-{experts}"
+def branch(stage: str, item: int | str) -> str:
+    """File stem of a stage's output: "train_one", "train_binary-4", "hybrid_train-0"."""
+    return stage if stage in SHARED_STAGES else f"{stage}-{item}"
 
 
-def checkpoint_file(stage: str, experts: int) -> Path:
+def checkpoint_file(stage: str, item: int | str) -> Path:
     folder = TEACHER if stage == "train_real" else CHECKPOINTS
-    return folder / f"{branch(stage, experts)}.safetensors"
+    return folder / f"{branch(stage, item)}.safetensors"
 
 
-def metrics_file(stage: str, experts: int) -> Path:
-    return METRICS / f"{branch(stage, experts)}.json"
+def metrics_file(stage: str, item: int | str) -> Path:
+    return METRICS / f"{branch(stage, item)}.json"
 
 
-def curve_file(stage: str, experts: int) -> Path:
-    return PLOTS / f"{branch(stage, experts)}.csv"
+def curve_file(stage: str, item: int | str) -> Path:
+    return PLOTS / f"{branch(stage, item)}.csv"
 
 
-def packed_file(experts: int) -> Path:
-    return PACKED / f"ebconv-{experts}.ebp"
+def network_checkpoint(network: int | str) -> Path:
+    """What is packed: an expert count's last step, or the checkpoint of that stem.
+
+    A network is named so in the next two as well, for example 4 or "hybrid_train-0".
+    """
+    if isinstance(network, int):
+        return checkpoint_file("train_binary", network)
+    return CHECKPOINTS / f"{network}.safetensors"
 
 
-def evaluation_file(experts: int) -> Path:
-    return EVALUATION / f"{experts}.safetensors"
+def packed_file(network: int | str) -> Path:
+    name = f"ebconv-{network}" if isinstance(network, int) else network
+    return PACKED / f"{name}.ebp"
+
+
+def evaluation_file(network: int | str) -> Path:
+    return EVALUATION / f"{network}.safetensors"
 
 
 def main_checkout() -> Path:

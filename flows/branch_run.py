@@ -1,4 +1,4 @@
-"""The run above an expert count's stages: their figures in one row, to compare counts by."""
+"""The run above a network's stages: their figures in one row, to compare networks by."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from flows.work import METHOD, Branch
+from flows.work import Branch, branch_tags
 
 _PARAMETERS = 100  # in one request, MLflow's limit
 STAGE = "branch"  # the tag `stage` of these runs
@@ -59,13 +59,15 @@ def add_parameters(client: Any, run: str, parameters: Mapping[str, str]) -> None
 
 def _make(client: Any, experiment: str, branch: Branch) -> str:
     tags = {
-        "method": METHOD,
+        "method": branch.method,
         "stage": STAGE,
-        "experts": str(branch.experts),
+        **branch_tags(branch.network),
         "profile": branch.profile,
         "branch": branch.digest,
     }
-    run = client.create_run(experiment, tags=tags, run_name=f"{METHOD} N={branch.experts}")
+    network = branch.network
+    name = f"{branch.method} N={network}" if isinstance(network, int) else network
+    run = client.create_run(experiment, tags=tags, run_name=name)
     add_parameters(client, run.info.run_id, branch.parameters)
     return str(run.info.run_id)
 

@@ -7,31 +7,13 @@ from typing import Any
 from prefect import flow
 from prefect.states import State
 
-from ebcore.workspace import curve_file, metrics_file
-from flows.stage import Stage, StageRun, main, perform
+from flows.deploy import evaluate_stage
+from flows.stage import main, perform
 
 
 @flow(name="evaluate", flow_run_name="evaluate@{experts}", log_prints=True)
 def evaluate(experts: int, force: bool = False) -> State[Any] | None:
-    def body(run: StageRun) -> dict[str, Any]:
-        from ebcore.measure.evaluate import evaluate_stage
-
-        return evaluate_stage(run.params, experts)
-
-    return perform(
-        Stage(
-            "evaluate",
-            body,
-            item=experts,
-            experts=experts,
-            parameters=("model", "evaluate"),
-            artifacts=(
-                str(metrics_file("evaluate", experts)),
-                str(curve_file("evaluate-usage", experts)),
-            ),
-        ),
-        force,
-    )
+    return perform(evaluate_stage(experts), force)
 
 
 if __name__ == "__main__":

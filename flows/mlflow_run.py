@@ -15,7 +15,7 @@ from flows.branch_run import add_parameters, add_results, open_branch
 from flows.environment import tracking_uri
 from flows.lock import locked
 from flows.registry import register
-from flows.work import METHOD, Outcome, Work
+from flows.work import EXPERIMENT, Outcome, Work
 
 Point = tuple[str, float, int, int]  # key, value, time in ms, step
 
@@ -30,13 +30,13 @@ def connect() -> tuple[Any, str]:
     with _one_at_a_time():  # a new database has no tables
         registry = os.environ.get("MLFLOW_REGISTRY_URI") or tracking_uri()
         client = MlflowClient(tracking_uri(), registry)
-        found = client.get_experiment_by_name(METHOD)
+        found = client.get_experiment_by_name(EXPERIMENT)
         if found is not None:
             return client, str(found.experiment_id)
         local = tracking_uri().startswith("sqlite:")
         files = (main_checkout() / "mlruns").as_uri() if local else None
         tags = {"mlflow.experimentKind": "custom_model_development"}  # the page's view for training
-        return client, str(client.create_experiment(METHOD, artifact_location=files, tags=tags))
+        return client, str(client.create_experiment(EXPERIMENT, artifact_location=files, tags=tags))
 
 
 class MlflowRun:

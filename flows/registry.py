@@ -9,7 +9,7 @@ from flows.work import Packed
 
 
 def register(client: Any, experiment: str, run: str, packed: Packed) -> None:
-    """Registers a file once; the alias `nN` names the newest version with N experts.
+    """Registers a file once; the alias names the newest version of its network.
 
     Args:
         run: where its accuracy was measured.
@@ -22,7 +22,7 @@ def register(client: Any, experiment: str, run: str, packed: Packed) -> None:
             client.set_model_version_tag(packed.name, str(version), key, value)
     else:
         version = int(_new_version(client, experiment, run, packed))
-    client.set_registered_model_alias(packed.name, f"n{packed.experts}", str(version))
+    client.set_registered_model_alias(packed.name, packed.alias, str(version))
 
 
 def _new_version(client: Any, experiment: str, run: str, packed: Packed) -> str:
@@ -36,7 +36,7 @@ def _new_version(client: Any, experiment: str, run: str, packed: Packed) -> str:
             raise
     model = client.create_logged_model(
         experiment,
-        f"{packed.name}-n{packed.experts}",
+        f"{packed.name}-{packed.alias}",
         source_run_id=run,
         tags=_tags(packed),
         model_type="packed",
@@ -61,7 +61,7 @@ def _tags(packed: Packed) -> dict[str, str]:
     """A version has no metrics of its own on MLflow's page: they are tags there."""
     figures = {key: f"{value:.10g}" for key, value in packed.figures.items()}
     return {
-        "experts": str(packed.experts),
+        **packed.tags,
         "sha256": packed.sha256,
         "git_commit": packed.git_commit,
         **figures,
@@ -69,6 +69,7 @@ def _tags(packed: Packed) -> dict[str, str]:
 
 
 _DESCRIPTION = (
-    "Bit-packed networks (.ebp). The alias nN is the newest with N experts. A version's files: "
+    "Bit-packed networks (.ebp). The alias nN is the newest with N experts, others are named by "
+    "recipe and seed. A version's files: "
     "`mlflow artifacts download --artifact-uri models:/NAME@nN`; then `ebcore predict FILE IMAGE`."
 )

@@ -27,6 +27,7 @@ from prefect.states import Failed, Pending, State
 
 from ebcore.errors import EXIT_CODE, InputError
 from ebcore.params import Params, load_params
+from ebcore.train.training import method_name
 from flows.dvc_process import ERROR, INNER, DvcProcesses
 from flows.progress import Progress
 from flows.server import check_answers, own_server, refusal_explained, running_server
@@ -49,7 +50,9 @@ class Stage:
         name: as in dvc.yaml.
         body: does the work; returns metrics.
         item: what follows `@` in the stage's name for DVC.
-        experts: number of experts, for a stage of one branch.
+        experts: number of experts, for a stage of one branch of EBConv.
+        network: for a stage of another method, the network it leads to: its checkpoint's stem.
+        trains: whether it is a training of a recipe.
         folder: where its dvc.yaml is, if not in the checkout's root.
         parameters: top-level keys of params.yaml that its MLflow run shows.
         artifacts: small files that its MLflow run keeps.
@@ -61,11 +64,18 @@ class Stage:
     body: Callable[[StageRun], Mapping[str, Any] | None]
     item: str | int | None = None
     experts: int | None = None
+    network: str | None = None
+    trains: bool = False
     folder: str | None = None
     parameters: tuple[str, ...] = ()
     artifacts: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     params: Params | None = None
+
+    @property
+    def method(self) -> str:
+        """Whose stage it is; what all methods share counts as EBConv's."""
+        return method_name(self.network or self.name)
 
     @property
     def label(self) -> str:

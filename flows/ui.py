@@ -26,13 +26,13 @@ from flows.server import (
     stop_process,
     wait_until_answers,
 )
-from flows.work import METHOD
+from flows.work import EXPERIMENT
 
 _HOW = f"""
   Prefect   {{prefect}}/runs
             every stage that ran, with its log
   MLflow    {{mlflow}}
-            experiment "{METHOD}": a run per expert count, with a run per stage below it. To
+            experiment "{EXPERIMENT}": a run per expert count, with a run per stage below it. To
             compare expert counts, type   tags.stage = "branch"   into the search box and choose
             Columns; for curves   tags.stage = "train_binary", tick the runs, press Compare.
             Models (in the mode "Model training"): every packed network, with its figures.

@@ -14,30 +14,43 @@ from ebcore.commit import git_commit
 from ebcore.data.manifest import load_manifest
 from ebcore.errors import InputError
 from ebcore.files import sha256_file
-from ebcore.params import TRAINING_STAGES, Params
-from ebcore.workspace import BETON, SHARED_STAGES, metrics_file, packed_file
+from ebcore.params import Params
+from ebcore.train.training import find_training, method_name
+from ebcore.workspace import (
+    BETON,
+    METRICS,
+    SHARED_STAGES,
+    metrics_file,
+    network_checkpoint,
+    packed_file,
+)
 
 if TYPE_CHECKING:
     from flows.stage import Stage
 
-METHOD = "ebconv"  # the experiment's name
+EXPERIMENT = "binary-networks"  # one for all methods: MLflow compares within an experiment
 _COMMON = ("profile", "seed", "workers", "device", "amp", "sync_batchnorm", "data")
-_RESULTS = {  # what a branch is compared by, of which stage
+_RESULTS: dict[str, tuple[str, ...]] = {  # what a branch is compared by, of which stage
+    "train": ("top1",),
     "pack": ("bops", "flops", "file_bytes", "ratio"),
     "evaluate": ("packed_top1", "packed_top5", "gate_entropy"),
     "benchmark": ("packed_ms", "torch_fp32_ms", "speedup_torch_fp32"),
 }
+# Training stages whose network is a branch's.
+_LAST = ("train_binary", "hybrid_fbin", "hybrid_train", "hybrid_compared", "ftbnn_binary")
 
 
 @dataclass(frozen=True)
 class Branch:
-    """One expert count, trained with certain parameters on certain data.
+    """One network of a method, trained with certain parameters on certain data.
 
     Attributes:
+        network: an expert count of EBConv, or the stem of its checkpoint, "hybrid_train-0".
         digest: of all that; equal branches share an MLflow run.
     """
 
-    experts: int
+    method: str
+    network: int | str
     profile: str
     digest: str
     parameters: Mapping[str, str]
@@ -51,7 +64,7 @@ class Work:
         started: ms since 1970.
         fingerprint: of the work; the same work done again has the same.
         anew: work that was finished before is done again, not merely published again.
-        branch: whose stage it is; None for one that all expert counts share.
+        branch: whose stage it is; None for one that branches share.
     """
 
     label: str
@@ -65,14 +78,17 @@ class Work:
 
 @dataclass(frozen=True)
 class Packed:
-    """A packed network to register, under its profile's name.
+    """A packed network to register, under its method's and profile's name.
 
     Attributes:
+        alias: "n4" for 4 experts, else its checkpoint's stem.
+        tags: what tells it apart from the method's others.
         figures: top1 in percent, bops, flops, bytes.
     """
 
     name: str
-    experts: int
+    alias: str
+    tags: Mapping[str, str]
     file: str
     sha256: str
     git_commit: str
@@ -99,7 +115,7 @@ class Outcome:
 def describe(stage: Stage, params: Params, started: float) -> Work:
     """A stage that started at `started`, in s since 1970."""
     tags = {
-        "method": METHOD,
+        "method": stage.method,
         "stage": stage.name,
         "dvc_stage": stage.address,
         "profile": params.profile,
@@ -113,6 +129,8 @@ def describe(stage: Stage, params: Params, started: float) -> Work:
     if stage.experts is not None:
         tags["experts"] = str(stage.experts)
         parameters["experts"] = stage.experts
+    if isinstance(stage.network, str):
+        tags["network"] = stage.network
     return Work(
         label=stage.label,
         started=int(started * 1000),
@@ -126,26 +144,38 @@ def describe(stage: Stage, params: Params, started: float) -> Work:
 
 def conclude(stage: Stage, params: Params) -> Outcome:
     """A stage that has succeeded."""
-    experts, branch = stage.experts, _branch_of(stage, params)
+    branch, kind = _branch_of(stage, params), result_kind(stage.name)
     results: list[tuple[Branch, Mapping[str, float]]] = []
     packed = None
     if stage.name == "report":  # it depends on all of them, so none is out of date
-        for count in params.experts:
-            results.append((_branch(params, count), branch_results(count)))
-    elif stage.name in _RESULTS and branch is not None:
-        results.append((branch, branch_results(branch.experts, (stage.name,))))
-    if stage.name == "evaluate" and experts is not None:
-        packed = _packed(params.profile, experts)
+        for network in (*params.experts, *params.networks):
+            results.append((_branch(params, network), branch_results(network)))
+    elif kind in _RESULTS and branch is not None:
+        results.append((branch, branch_results(branch.network, (kind,))))
+    if kind == "evaluate" and branch is not None:
+        packed = _packed(branch)
     files = [path for path in stage.artifacts if Path(path).is_file()]
     return Outcome("FINISHED", files, data_hash(), results, packed)
 
 
-def branch_results(experts: int, stages: tuple[str, ...] = tuple(_RESULTS)) -> dict[str, float]:
-    """The figures of an expert count that are in metrics/."""
+def result_kind(stage: str) -> str:
+    """The key of `_RESULTS` that a stage's figures belong to; "" for none."""
+    if stage in _LAST:
+        return "train"
+    kind = stage.removesuffix("_network")
+    return kind if kind in _RESULTS and kind != "train" else ""
+
+
+def branch_results(
+    network: int | str, kinds: tuple[str, ...] = tuple(_RESULTS)
+) -> dict[str, float]:
+    """The figures of an expert count, or of another network, that are in metrics/."""
     found: dict[str, float] = {}
-    for stage in stages:
-        figures = _read(metrics_file(stage, experts))
-        found |= {key: figures[key] for key in _RESULTS[stage] if key in figures}
+    for kind in kinds:
+        trained = network_checkpoint(network).stem
+        path = METRICS / f"{trained}.json" if kind == "train" else metrics_file(kind, network)
+        figures = _read(path)
+        found |= {key: figures[key] for key in _RESULTS[kind] if key in figures}
     return found
 
 
@@ -163,39 +193,64 @@ def experiment_tag() -> dict[str, str]:
     return {"dvc_experiment": name} if name else {}
 
 
-def _packed(profile: str, experts: int) -> Packed:
-    path, found = packed_file(experts), branch_results(experts)
+def _packed(branch: Branch) -> Packed:
+    network = branch.network
+    path, found = packed_file(network), branch_results(network)
     names = {"top1": "packed_top1", "bops": "bops", "flops": "flops", "bytes": "file_bytes"}
-    figures = {name: found[key] for name, key in names.items() if key in found}
-    name = f"{METHOD}-{profile}"
-    return Packed(name, experts, str(path), sha256_file(path), git_commit(), figures)
+    return Packed(
+        name=f"{branch.method}-{branch.profile}",
+        alias=f"n{network}" if isinstance(network, int) else network,
+        tags=branch_tags(network),
+        file=str(path),
+        sha256=sha256_file(path),
+        git_commit=git_commit(),
+        figures={name: found[key] for name, key in names.items() if key in found},
+    )
+
+
+def branch_tags(network: int | str) -> dict[str, str]:
+    """What tells a branch apart."""
+    key = "experts" if isinstance(network, int) else "network"
+    return {key: str(network)}
 
 
 def _branch_of(stage: Stage, params: Params) -> Branch | None:
-    if stage.experts is None or stage.folder is not None or stage.name in SHARED_STAGES:
+    if stage.folder is not None or stage.name in SHARED_STAGES:
         return None
-    return _branch(params, stage.experts)
+    network = stage.experts if stage.network is None else stage.network
+    return None if network is None else _branch(params, network)
 
 
-def _branch(params: Params, experts: int) -> Branch:
+def _branch(params: Params, network: int | str) -> Branch:
     content = params.model_dump(mode="json")
-    chosen = {key: content[key] for key in (*_COMMON, "model", *params.training_stages)}
-    text = json.dumps([METHOD, experts, chosen, data_hash()], sort_keys=True)
+    common = {key: content[key] for key in _COMMON}
+    if isinstance(network, int):
+        chosen = {**common, **{key: content[key] for key in ("model", *params.training_stages)}}
+        method, named = method_name("train"), {"experts": network}
+    else:
+        stage, _, item = network.partition("-")
+        training = find_training(stage, item, params)
+        method, named = method_name(stage), {"network": network, "seed": training.params.seed}
+        steps = {"train": training.train.model_dump(mode="json")}
+        if method == "ftbnn":
+            steps = {key: content["ftbnn"][key] for key in ("train_real", "train_binary")}
+        chosen = {**common, **steps, **training.content}
+    text = json.dumps([method, network, chosen, data_hash()], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return Branch(experts, params.profile, digest, _flat({**chosen, "experts": experts}))
+    return Branch(method, network, params.profile, digest, _flat({**chosen, **named}))
 
 
 def _fingerprint(stage: Stage, params: Params) -> str:
-    if stage.name in TRAINING_STAGES:
+    if stage.trains:
         from ebcore.train.launch import fingerprint
 
-        return fingerprint(stage.name, stage.experts or 1, params)
+        return fingerprint(stage.name, stage.item or "", params)
     work = [stage.address, params.model_dump(mode="json"), data_hash()]
     return hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()
 
 
 def _anew(stage: Stage) -> bool:
-    if stage.name not in TRAINING_STAGES:
+    if not stage.trains:
         return True
     from ebcore.train.launch import FORCE
 

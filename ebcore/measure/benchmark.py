@@ -205,17 +205,20 @@ def metrics_of(rows: Iterable[dict[str, Any]]) -> dict[str, float]:
     return metrics
 
 
-def benchmark_stage(params: Params, experts: int) -> dict[str, float]:
-    """packed/ebconv-N.ebp -> plots/benchmark-N.csv, and the whole network's rows as metrics.
+def benchmark_stage(params: Params, network: int | str) -> dict[str, float]:
+    """A packed file -> plots/benchmark-NETWORK.csv, and the whole network's rows as metrics.
+
+    Args:
+        network: see `ebcore.workspace.network_checkpoint`.
 
     Raises:
         InputError: the packed file is missing or damaged.
     """
     settings = params.benchmark.model_dump()
     names = candidates("", quick=True)  # none twice for AMX: that takes its time
-    rows = benchmark(packed_file(experts), names=names, layer_names=STAGE_LAYER_PEERS, **settings)
+    rows = benchmark(packed_file(network), names=names, layer_names=STAGE_LAYER_PEERS, **settings)
     metrics = metrics_of(rows)
-    write_rows(curve_file("benchmark", experts), COLUMNS, rows)
-    with atomic_write(metrics_file("benchmark", experts)) as file:
+    write_rows(curve_file("benchmark", network), COLUMNS, rows)
+    with atomic_write(metrics_file("benchmark", network)) as file:
         json.dump(metrics, file, indent=1)
     return metrics

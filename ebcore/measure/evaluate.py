@@ -32,10 +32,10 @@ from ebcore.packed import Agreement, PackedModel, agreement, load
 from ebcore.params import Params
 from ebcore.workspace import (
     BETON,
-    checkpoint_file,
     curve_file,
     evaluation_file,
     metrics_file,
+    network_checkpoint,
     packed_file,
 )
 
@@ -97,20 +97,24 @@ class Outcome:
         return torch.cat(self.batches[name])
 
 
-def evaluate_stage(params: Params, experts: int) -> dict[str, float]:
-    """checkpoints/train_binary-N + packed/ebconv-N.ebp -> accuracies, agreement, expert usage.
+def evaluate_stage(params: Params, network: int | str) -> dict[str, float]:
+    """A checkpoint and its packed file -> accuracies, agreement, expert usage.
 
-    Writes metrics/evaluate-N.json, plots/evaluate-usage-N.csv and evaluation/N.safetensors
-    (features before the classifier, labels, predictions, chosen experts of every image).
+    Writes metrics/evaluate-NETWORK.json and evaluation/NETWORK.safetensors (features before the classifier, labels, predictions, chosen experts of every image).
+
+    Args:
+        network: see `ebcore.workspace.network_checkpoint`. An expert count has its usage in
+            plots/evaluate-usage-N.csv, too.
 
     Raises:
         InputError: a file is missing or damaged, or the two networks do not agree as the
             correctness rules ask; the text names the layer or image.
     """
-    model = load_model(checkpoint_file("train_binary", experts))
-    outcome, classes = see_validation(model, load(packed_file(experts)), params)
+    model = load_model(network_checkpoint(network))
+    outcome, classes = see_validation(model, load(packed_file(network)), params)
     layers = list(expert_layers(model))
     chosen, labels = outcome.joined("experts"), outcome.joined("labels")
+    experts = int(model.config.get("experts", 1))
     counts = usage_counts(chosen, labels, experts, len(classes))
     metrics = {
         **scores(outcome),
@@ -120,9 +124,10 @@ def evaluate_stage(params: Params, experts: int) -> dict[str, float]:
     tensors |= {name: outcome.joined(name) for name in ("pytorch", "packed")}
     meta = {"layers": layers, "classes": classes, "listed": outcome.listed}
     meta["data_sha256"] = load_manifest(BETON).sha256
-    write_usage(curve_file("evaluate-usage", experts), usage_rows(counts, layers, classes))
-    save_checkpoint(evaluation_file(experts), tensors, meta)
-    with atomic_write(metrics_file("evaluate", experts)) as file:
+    if isinstance(network, int):
+        write_usage(curve_file("evaluate-usage", network), usage_rows(counts, layers, classes))
+    save_checkpoint(evaluation_file(network), tensors, meta)
+    with atomic_write(metrics_file("evaluate", network)) as file:
         json.dump(metrics, file, indent=1)
     return metrics
 

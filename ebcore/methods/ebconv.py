@@ -13,17 +13,18 @@ train_real, teaches steps 1 and 3, and the network of step 3 teaches the one of 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from ebcore.errors import InputError
 from ebcore.layers import BinaryConv2d
 from ebcore.models import EBResNet, resnet, set_binarization
 from ebcore.models.binarization import binary_convs
 from ebcore.models.checkpoint import load_resnet, save_model
 from ebcore.params import Params
-from ebcore.workspace import checkpoint_file
+from ebcore.train.training import Training, require_step
+from ebcore.workspace import SHARED_STAGES, checkpoint_file
 
 
 @dataclass(frozen=True)
@@ -67,28 +68,51 @@ STEPS = {
 }
 
 
-def start_model(
-    step: Step, params: Params, experts: int, num_classes: int, start: Path | None = None
-) -> EBResNet:
-    """The network a step begins with, its binarization set.
+def training(stage: str, item: str, params: Params) -> Training:
+    """A step for `item` experts; a shared step trains one, whatever it is given.
 
-    Args:
-        start: the checkpoint it continues, if that is not the one of its policy.
+    Raises:
+        InputError: no step of the policy, or no number of experts.
+    """
+    require_step(stage, STEPS)
+    step, train = STEPS[stage], params.train(stage)
+    shared = stage in SHARED_STAGES
+    if not shared and not item.isdecimal():
+        raise InputError(f"{stage}@{item}", "names no expert count", f"Use for example {stage}@4.")
+    return Training(
+        stage=stage,
+        item="" if shared else item,
+        params=params,
+        train=train,
+        content={"experts": 1 if shared else int(item), "model": params.model.model_dump()},
+        start=checkpoint_file(step.start, item) if step.start else None,
+        teacher=checkpoint_file(step.teacher, item) if step.teacher and train.distill else None,
+    )
+
+
+def start_model(training: Training, num_classes: int) -> EBResNet:
+    """The network a step begins with, its binarization set.
 
     Raises:
         InputError: the checkpoint to start from is missing or damaged.
     """
-    if step.start is None:
+    step, params = STEPS[training.stage], training.params
+    if training.start is None:
         torch.manual_seed(params.seed)
         model = resnet(**_structure(step, params), experts=1, num_classes=num_classes)
     else:
-        model = load_resnet(start or checkpoint_file(step.start, experts))
+        model = load_resnet(training.start)
+    continue_binary(model, inputs=step.binary_inputs, weights=step.binary_weights)
+    return model
+
+
+def continue_binary(model: EBResNet, *, inputs: bool, weights: bool) -> None:
+    """Sets what is binary from now on; weights that become so give alpha their magnitude."""
     was_binary = all(conv.binary_weight for conv in binary_convs(model).values())
-    set_binarization(model, inputs=step.binary_inputs, weights=step.binary_weights)
-    if step.binary_weights and not was_binary:
+    set_binarization(model, inputs=inputs, weights=weights)
+    if weights and not was_binary:
         for conv in binary_convs(model).values():
             absorb_scale(conv)
-    return model
 
 
 def _structure(step: Step, params: Params) -> dict[str, Any]:

@@ -2,108 +2,114 @@
 
 Only the abstract could be had (docs/ftbnn.md): binary convolutions turn linear, so a network needs
 the right non-linear modules (claim 2); its remaining real operations can go (3), and it may grow
-wider with groups (4). The variants below are ours. A variant is the baseline with some options of
-`ebcore.models.resnet` changed, trained by steps 1 and 4 of EBConv's policy with one expert: real
-weights first, then binary ones.
+wider with groups (4). The recipe and its variants are ours. A variant is the network of params.yaml
+(ftbnn.model, the baseline) with some options changed (ftbnn.variants), trained as EBConv's policy
+trains one expert: ftbnn_real (its step 1: real weights, binary inputs), then ftbnn_binary (step 4).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
+from ebcore.errors import InputError
 from ebcore.measure.ops import OpCount, count_ops
-from ebcore.models import resnet, set_binarization
-from ebcore.params import GrowthParams, ModelParams, Params
-
-STEPS = ("train_one", "train_binary")  # of `ebcore.methods.ebconv`
-
-# A Bi-Real network that digits tell apart: 4 to 32 channels, 8 binary convolutions.
-BASELINE: dict[str, Any] = {
-    "spec": "1111-1-1:1:1:1",
-    "layout": "bi-real",
-    "stem": "small",
-    "stem_width": 4,
-    "width": 4,
-    "shortcut": "plain",
-    "pointwise": False,
-}
-_WIDE = {"spec": "1111-2-4:4:4:4", "stem_width": 8}  # as many binary operations
+from ebcore.methods.ebconv import continue_binary
+from ebcore.models import EBResNet, resnet, set_binarization
+from ebcore.models.checkpoint import load_resnet
+from ebcore.params import ModelParams, Params
+from ebcore.train.training import Training, require_step
+from ebcore.workspace import checkpoint_file
 
 
 @dataclass(frozen=True)
-class Variant:
-    """One row of a study.
+class Step:
+    """One training step of the recipe.
 
     Attributes:
-        series: which of the paper's claims it belongs to.
-        options: what it changes in `BASELINE`.
+        stage: its name in dvc.yaml.
+        title: for logs and reports.
+        start: the stage whose checkpoint it continues; None starts from random weights.
+        binary_weights: whether weights are binary, too; inputs always are.
     """
 
-    name: str
-    series: str
-    options: dict[str, Any]
+    stage: str
+    title: str
+    start: str | None = None
+    binary_weights: bool = False
 
 
-def activation_variants() -> list[Variant]:
-    """Claim 2: every activation before and after the addition.
+STEPS = {
+    step.stage: step
+    for step in (
+        Step("ftbnn_real", "real weights, binary inputs"),
+        Step("ftbnn_binary", "binary weights and inputs", "ftbnn_real", binary_weights=True),
+    )
+}
 
-    A ReLU after it would leave nothing for the next sign to tell apart.
+
+def training(stage: str, item: str, params: Params) -> Training:
+    """A step for the item "VARIANT-SEED".
+
+    Raises:
+        InputError: no step of the recipe, or a variant or seed that params.yaml does not have.
     """
-    places = [("none", None), ("relu", "before")]
-    for activation in ("prelu", "two_slope_prelu", "shifted_prelu"):
-        places += [(activation, "before"), (activation, "after")]
-    return [
-        Variant(
-            f"{activation}-{position}" if position else activation,
-            "activation",
-            {"activation": activation, "activation_position": position},
+    require_step(stage, STEPS)
+    variant, _, seed = item.rpartition("-")
+    if seed not in map(str, params.ftbnn.seeds):
+        raise InputError(
+            f"{stage}@{item}", "is not in params.yaml", f"ftbnn.seeds: {params.ftbnn.seeds}."
         )
-        for activation, position in places
-    ]
-
-
-def compression_variants(best: Variant) -> list[Variant]:
-    """Claim 3: no real convolution in the shortcuts, with the best activation."""
-    return [
-        Variant(f"shortcut-{kind}", "compression", {**best.options, "shortcut": kind})
-        for kind in ("binary", "concat")
-    ]
-
-
-def group_variants(best: Variant) -> list[Variant]:
-    """Claim 4: twice as wide in 4 groups, and with the groups mixed in two ways."""
-    mixings: dict[str, dict[str, Any]] = {
-        "groups": {},
-        "groups-shuffle": {"shuffle": True},
-        "groups-pointwise": {"pointwise": True},
-    }
-    common = {**best.options, **_WIDE, "shortcut": "concat"}
-    return [Variant(name, "groups", {**common, **options}) for name, options in mixings.items()]
-
-
-def variant_params(params: Params, variant: Variant, seed: int) -> Params:
-    """`params` for one training of a variant, by one worker and without a teacher."""
-    update: dict[str, Any] = {
-        stage: params.train(stage).model_copy(update={"distill": None}) for stage in STEPS
-    }
-    return params.model_copy(
-        update={
-            **update,
-            "seed": seed,
-            "workers": 1,
-            "model": ModelParams.model_validate(BASELINE | variant.options),
-            "growth": GrowthParams(structures={}),
-        }
+    start = STEPS[stage].start
+    return Training(
+        stage=stage,
+        item=item,
+        params=params.model_copy(update={"seed": int(seed)}),
+        train=params.ftbnn.train_binary if start else params.ftbnn.train_real,
+        content={"model": variant_model(params, variant).model_dump()},
+        start=checkpoint_file(start, item) if start else None,
     )
 
 
-def operations(params: Params, num_classes: int) -> OpCount:
-    """What one image costs a variant's binary network."""
+def start_model(training: Training, num_classes: int) -> EBResNet:
+    """The network a step begins with, its binarization set.
+
+    Raises:
+        InputError: a structure that cannot be built, or a bad checkpoint.
+    """
+    if training.start is None:
+        torch.manual_seed(training.params.seed)
+        model = resnet(**training.content["model"], experts=1, num_classes=num_classes)
+    else:
+        model = load_resnet(training.start)
+    continue_binary(model, inputs=True, weights=STEPS[training.stage].binary_weights)
+    return model
+
+
+def variant_model(params: Params, name: str) -> ModelParams:
+    """The network of a variant.
+
+    Raises:
+        InputError: params.yaml has no such variant, or it cannot be.
+    """
+    variants = params.ftbnn.variants
+    if name not in variants:
+        raise InputError(
+            f"ftbnn.variants.{name}", "is not in params.yaml", f"It has: {', '.join(variants)}."
+        )
+    return params.ftbnn.model.model_copy(update=variants[name].overrides)
+
+
+def operations(params: Params, name: str, num_classes: int) -> OpCount:
+    """What one image costs a variant's binary network.
+
+    Raises:
+        InputError: as `variant_model`, or options that do not go together.
+    """
     side = params.data.image_size
     with torch.device("meta"):
-        model = resnet(**params.model.model_dump(), experts=1, num_classes=num_classes)
+        options = variant_model(params, name).model_dump()
+        model = resnet(**options, experts=1, num_classes=num_classes)
     set_binarization(model, inputs=True, weights=True)
     return count_ops(model, (3, side, side))

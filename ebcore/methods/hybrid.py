@@ -6,13 +6,15 @@
 3. hybrid_train: the hybrid, weights binary everywhere, is trained from scratch (the released
    scripts resume nothing).
 
-hybrid_fprec and hybrid_wbin train the two versions that it is compared with.
+hybrid_compared trains the versions that it is compared with: fprec, wbin.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ebcore.data.loader import open_split
 from ebcore.errors import InputError
 from ebcore.files import atomic_write
 from ebcore.measure.binarization_error import BinarizationError, binarization_errors
@@ -30,8 +33,12 @@ from ebcore.methods.partition import (
     choose_layers,
     layer_metrics,
 )
+from ebcore.models import load_model
 from ebcore.models.architectures import build
 from ebcore.models.hybrid_net import HybridNet
+from ebcore.params import Params
+from ebcore.train.training import Training, require_step
+from ebcore.workspace import BETON, checkpoint_file, curve_file, metrics_file
 
 COLUMNS = ("layer", "name", "error", "power", "macs", "metric", "cluster", "real_input")
 
@@ -41,55 +48,134 @@ class Step:
     """One training step of the recipe.
 
     Attributes:
-        stage: its name in dvc.yaml and params.yaml.
+        stage: its name in dvc.yaml.
         title: for logs and reports.
-        version: of the network, see `ebcore.models.hybrid_net.Version`.
-        needs_partition: whether step 2 decides the network's layers.
+        version: of the network, see `ebcore.models.hybrid_net.Version`; None if the stage's item
+            begins with it.
     """
 
     stage: str
     title: str
-    version: str
-    needs_partition: bool = False
+    version: str | None
 
 
 STEPS = {
     step.stage: step
     for step in (
-        Step("hybrid_fprec", "nothing binary", "fprec"),
-        Step("hybrid_wbin", "binary weights, real inputs", "wbin"),
         Step("hybrid_fbin", "binary weights and inputs", "fbin"),
-        Step("hybrid_train", "binary weights, some real inputs", "hybrid", needs_partition=True),
+        Step("hybrid_train", "binary weights, some real inputs", "hybrid"),
+        Step("hybrid_compared", "real inputs", None),
     )
+}
+VERSION_TITLES = {
+    "fprec": "nothing binary",
+    "wbin": "binary weights, real inputs",
+    "fbin": "binary weights and inputs",
+    "hybrid": "binary weights, some real inputs",
 }
 
 
-def start_network(
-    step: Step,
-    settings: dict[str, Any],
-    num_classes: int,
-    seed: int,
-    real_inputs: tuple[int, ...] = (),
-) -> HybridNet:
-    """The network that a step trains, with random weights.
+def training(stage: str, item: str, params: Params) -> Training:
+    """A step; the item is "SEED", or "VERSION-SEED" for hybrid_compared.
 
-    Args:
-        settings: "architecture", a name of `ebcore.models.architectures.HYBRID`, and arguments of
-            its function; `binary_last` counts for no step without binary weights.
-        real_inputs: the chosen layers, for a step that needs the partition.
+    Raises:
+        InputError: no step of the recipe, an unknown item, or no partition was made for the seed.
+    """
+    require_step(stage, STEPS)
+    version, _, seed = item.rpartition("-")
+    version = STEPS[stage].version or version
+    others = params.hybrid.versions if STEPS[stage].version is None else [version]
+    if version not in others or seed not in map(str, params.hybrid.seeds):
+        raise InputError(
+            f"{stage}@{item}",
+            "is not in params.yaml",
+            f"hybrid.seeds: {params.hybrid.seeds}, hybrid.versions: {params.hybrid.versions}.",
+        )
+    config = {**params.hybrid.network.settings, "in_channels": 3, "version": version}
+    if version == "fprec":  # a last layer with binary weights is no part of it
+        config.pop("binary_last", None)
+    if version == "hybrid":
+        config["real_inputs"] = chosen_layers(item)
+    return Training(
+        stage=stage,
+        item=item,
+        params=params.model_copy(update={"seed": int(seed)}),
+        train=params.hybrid.train,
+        content={"network": config},
+    )
+
+
+def start_model(training: Training, num_classes: int) -> HybridNet:
+    """The network of a step, with random weights.
 
     Raises:
         InputError: settings that the architecture refuses.
     """
-    config = settings | {"version": step.version, "num_classes": num_classes}
-    if step.version == "fprec":
-        config["binary_last"] = False
-    if step.needs_partition:
-        config["real_inputs"] = real_inputs
-    torch.manual_seed(seed)
-    model = build(config)
+    torch.manual_seed(training.params.seed)
+    try:
+        model = build({**training.content["network"], "num_classes": num_classes})
+    except TypeError as error:
+        raise InputError("hybrid.network", str(error), "Leave that setting out.") from error
     assert isinstance(model, HybridNet)
     return model
+
+
+def chosen_layers(item: str) -> list[int]:
+    """Layers that the partition of a seed chose.
+
+    Raises:
+        InputError: there is no partition.
+    """
+    path = metrics_file("hybrid_partition", item)
+    try:
+        return [int(n) for n in json.loads(path.read_text(encoding="utf-8"))["chosen"]]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            path, f"is no partition ({error})", f"Run `dvc repro -s hybrid_partition@{item}`."
+        ) from error
+
+
+def partition_stage(params: Params, item: str) -> dict[str, Any]:
+    """Step 2 of the pipeline on checkpoints/hybrid_fbin-SEED.safetensors.
+
+    Writes plots/hybrid_partition-SEED.csv, a row per layer, and metrics/hybrid_partition-SEED.json.
+
+    Returns:
+        chosen: the layers; layers, clusters: how many; share: of the layers that were chosen.
+
+    Raises:
+        InputError: bad data or checkpoint; or as `choose_layers`.
+    """
+    model = load_model(checkpoint_file("hybrid_fbin", item))
+    assert isinstance(model, HybridNet)
+    section, side = params.hybrid.partition, params.data.image_size
+    options = PartitionOptions(
+        **{**section.model_dump(exclude={"images"}), "layers": tuple(section.layers)}
+    )
+    batches = _training_images(params, int(item))
+    measured = measure_partition(model, batches, (3, side, side), options)
+    found = measured.partition
+    metrics = {
+        "chosen": list(found.chosen),
+        "layers": len(measured.names) + 1,  # with the first, which is always real
+        "clusters": found.clusters,
+        "share": len(found.chosen) / (len(measured.names) + 1),
+    }
+    write_partition(curve_file("hybrid_partition", item), measured)
+    with atomic_write(metrics_file("hybrid_partition", item)) as file:
+        json.dump(metrics, file, indent=1)
+    return metrics
+
+
+def _training_images(params: Params, seed: int) -> Iterator[Tensor]:
+    """The first of an epoch, as training sees them: float32 [B, 3, H, W]."""
+    size, left = params.hybrid.train.batch_size, params.hybrid.partition.images
+    with closing(open_split(BETON, "train", params.data, batch_size=size, seed=seed)) as split:
+        for batch in split.epoch(0):
+            yield batch.images[:left]
+            left -= len(batch.images)
+            if left <= 0:
+                return
 
 
 @dataclass(frozen=True)

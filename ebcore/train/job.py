@@ -1,10 +1,10 @@
-"""One training stage as a description that processes can share."""
+"""One training as a description that processes can share."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,74 +15,79 @@ from ebcore.checkpoint import checkpoint_digest
 from ebcore.data.manifest import load_manifest
 from ebcore.errors import InputError
 from ebcore.files import atomic_write, sha256_file
-from ebcore.methods.ebconv import STEPS
-from ebcore.params import Params
-from ebcore.workspace import BETON, checkpoint_file, main_checkout
+from ebcore.params import Params, TrainParams
+from ebcore.train.training import Training, find_training
+from ebcore.workspace import BETON, main_checkout
 
 FINAL = "final.safetensors"  # in the run directory: the trained network, before it is published
 RESULT = "result.json"  # beside it: curve, seconds, images
 _SOURCES = (".py", ".cpp", ".inl", ".h")
-_RELEVANT = {"seed", "workers", "device", "amp", "sync_batchnorm", "data", "model"}
+_RELEVANT = {"seed", "workers", "device", "amp", "sync_batchnorm", "data"}
 
 
 @dataclass(frozen=True)
 class Job:
-    """A training stage with everything that decides its result.
+    """A training with everything that decides its result.
 
     Attributes:
-        stage: a key of `ebcore.methods.ebconv.STEPS`.
-        experts: N; the shared first steps train 1 whatever it says.
-        params: all parameters.
-        start: the checkpoint it continues; None starts from random weights.
-        teacher: the checkpoint of the network that teaches it; None without distillation.
+        training: what the recipe says of it, files included.
         folder: the run directory, `.runs/<fingerprint>`.
         fingerprint: hex digest of what decides the result; equal jobs share a run directory.
         data_sha256: digest of the data's manifest.
     """
 
-    stage: str
-    experts: int
-    params: Params
-    start: Path | None
-    teacher: Path | None
+    training: Training
     folder: Path
     fingerprint: str
     data_sha256: str
+
+    @property
+    def stage(self) -> str:
+        return self.training.stage
+
+    @property
+    def params(self) -> Params:
+        return self.training.params
+
+    @property
+    def train(self) -> TrainParams:
+        return self.training.train
 
     def error_file(self, rank: int) -> Path:
         """Where a worker leaves the three parts of its `InputError`."""
         return self.folder / f"error-{rank}.json"
 
 
-def make_job(stage: str, experts: int, params: Params, *, start: Path | None = None) -> Job:
-    """Describes a stage's training.
+def make_job(stage: str, item: int | str, params: Params, *, start: Path | None = None) -> Job:
+    """Describes a training stage's work.
 
     Args:
+        item: what follows `@` in its name; what a shared stage is given does not count.
         start: the checkpoint it continues, if that is not the one of the pipeline.
 
     Raises:
-        InputError: data, or the checkpoint it starts from or is taught by, are missing.
+        InputError: no such stage; data, or the checkpoint it starts from or is taught by, are
+            missing.
     """
-    step, train = STEPS[stage], params.train(stage)
-    manifest = load_manifest(BETON)
-    if step.start and start is None:
-        start = checkpoint_file(step.start, experts)
-    teacher = checkpoint_file(step.teacher, experts) if step.teacher and train.distill else None
+    training = find_training(stage, str(item), params)
+    if start is not None:
+        training = replace(training, start=start)
+    manifest, train = load_manifest(BETON), training.train
     content: dict[str, Any] = {
         "code": _code_sha256(),
         "torch": torch.__version__,
         "stage": stage,
-        "experts": experts if step.start else 1,
-        "start": start and checkpoint_digest(start),
-        "teacher": teacher and checkpoint_digest(teacher),
+        "start": training.start and checkpoint_digest(training.start),
+        "teacher": training.teacher and checkpoint_digest(training.teacher),
         "data_sha256": manifest.sha256,
         "train": train.model_dump(),
-        **params.model_dump(include=_RELEVANT),
+        **training.params.model_dump(include=_RELEVANT),
+        **training.content,
     }
     text = json.dumps(content, sort_keys=True)
     fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
     folder = main_checkout() / ".runs" / fingerprint
-    return Job(stage, experts, params, start, teacher, folder, fingerprint, manifest.sha256)
+    return Job(training, folder, fingerprint, manifest.sha256)
 
 
 def _code_sha256() -> str:
@@ -102,12 +107,13 @@ def write_job(job: Job) -> Path:
     """Puts the job into its run directory for the workers; returns the file."""
     job.folder.mkdir(parents=True, exist_ok=True)
     path = job.folder / "job.json"
+    training = job.training
     content = {
-        "stage": job.stage,
-        "experts": job.experts,
-        "params": job.params.model_dump(exclude_unset=True),  # a default spelt out may warn
-        "start": job.start and str(job.start),
-        "teacher": job.teacher and str(job.teacher),
+        "stage": training.stage,
+        "item": training.item,
+        "params": training.params.model_dump(exclude_unset=True),  # a default spelt out may warn
+        "start": training.start and str(training.start),
+        "teacher": training.teacher and str(training.teacher),
         "fingerprint": job.fingerprint,
         "data_sha256": job.data_sha256,
     }
@@ -124,14 +130,10 @@ def read_job(path: Path) -> Job:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        params = Params.model_validate(content.pop("params"))
-        start, teacher = (content.pop(key) for key in ("start", "teacher"))
-        return Job(
-            params=params,
-            start=start and Path(start),
-            teacher=teacher and Path(teacher),
-            folder=path.parent,
-            **content,
-        )
+        params = Params.model_validate(content["params"])
+        training = find_training(content["stage"], content["item"], params)
+        start, teacher = (content[key] and Path(content[key]) for key in ("start", "teacher"))
+        training = replace(training, start=start, teacher=teacher)
+        return Job(training, path.parent, content["fingerprint"], content["data_sha256"])
     except (OSError, KeyError, ValueError, TypeError) as error:
         raise InputError(path, f"is no job ({error})", "Start the stage again.") from error

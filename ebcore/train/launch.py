@@ -39,7 +39,7 @@ _PATIENCE = 40.0  # s a stopped group gets for its checkpoint; torchrun itself a
 
 def run_training(
     stage: str,
-    experts: int,
+    item: int | str,
     params: Params,
     *,
     on_line: Relay = print,
@@ -48,7 +48,7 @@ def run_training(
     """Trains a stage of the pipeline and writes its checkpoint, metrics and curve.
 
     Args:
-        stage: a key of `ebcore.methods.ebconv.STEPS`.
+        stage, item: its name in dvc.yaml, and what follows `@` there.
         on_line, on_record: see `trained`.
 
     Returns:
@@ -57,13 +57,13 @@ def run_training(
     Raises:
         InputError: bad data, checkpoint or parameters, or the same work runs already.
     """
-    job = make_job(stage, experts, params)
+    job = make_job(stage, item, params)
     with trained(job, on_line=on_line, on_record=on_record) as result:
-        with atomic_write(curve_file(stage, experts)) as file:
+        with atomic_write(curve_file(stage, item)) as file:
             result.curve.to_csv(file, index=False)
-        with atomic_write(metrics_file(stage, experts)) as file:
+        with atomic_write(metrics_file(stage, item)) as file:
             json.dump(result.metrics, file, indent=1)
-        with atomic_path(checkpoint_file(stage, experts)) as temporary:
+        with atomic_path(checkpoint_file(stage, item)) as temporary:
             shutil.copyfile(result.network, temporary)
     return result.metrics
 
@@ -113,9 +113,9 @@ def trained(
         drop_states(job.folder)
 
 
-def fingerprint(stage: str, experts: int, params: Params) -> str:
+def fingerprint(stage: str, item: int | str, params: Params) -> str:
     """What identifies this work in MLflow and in .runs/ (see `ebcore.train.job`)."""
-    return make_job(stage, experts, params).fingerprint
+    return make_job(stage, item, params).fingerprint
 
 
 def _run_workers(job: Job, lock: IO[str], on_line: Relay, on_record: Record) -> None:
@@ -166,14 +166,14 @@ def _explanation(job: Job, code: int) -> InputError:
 def _result(job: Job) -> Trained:
     result = json.loads((job.folder / RESULT).read_text(encoding="utf-8"))
     curve = pd.DataFrame(result["curve"])
-    train, last = job.params.train(job.stage), result["curve"][-1]
+    last = result["curve"][-1]
     metrics = {
         "top1": last["val_top1"],
         "top5": last["val_top5"],
         "loss": last["val_loss"],
         "best_top1": float(curve["val_top1"].max()),
         "train_loss": last["train_loss"],
-        "epochs": float(train.epochs),
+        "epochs": float(job.train.epochs),
         "seconds": result["seconds"],
         "overall_images_per_second": result["images"] / result["seconds"],
     }

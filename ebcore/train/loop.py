@@ -1,4 +1,4 @@
-"""The training loop: one step of the policy, on one process of a group."""
+"""The training loop: one training of a recipe, on one process of a group."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from ebcore.data.loader import Batch, open_split
 from ebcore.data.manifest import load_manifest
 from ebcore.files import atomic_write
-from ebcore.methods.ebconv import STEPS, start_model
-from ebcore.models import EBResNet
+from ebcore.models import EBResNet, Network
 from ebcore.models.checkpoint import save_model
 from ebcore.train.distill import Distillation
 from ebcore.train.distributed import Group
@@ -30,6 +29,7 @@ from ebcore.train.precision import may_overflow, mixed_precision
 from ebcore.train.schedule import learning_rate
 from ebcore.train.signals import StopRequest
 from ebcore.train.state import newest_state, restore_state, save_state, tidy_states
+from ebcore.train.training import method_of
 from ebcore.train.validate import validate
 from ebcore.train.warner import Warner
 from ebcore.workspace import BETON
@@ -50,27 +50,26 @@ class Trainer:
 
     def __init__(self, job: Job, group: Group, stop: StopRequest) -> None:
         self.job, self.group, self.stop = job, group, stop
-        self.train = job.params.train(job.stage)
+        self.train = job.train
         self.images, self.validation = self._open("train"), self._open("val")
         self.classes = len(self.images.classes)
-        step = STEPS[job.stage]
-        self.model = start_model(step, job.params, job.experts, self.classes, job.start)
+        self.model = method_of(job.stage).start_model(job.training, self.classes)
         self.model.to(group.device)
         if job.params.sync_batchnorm:  # in place, with the same names
             nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
         self.modules: dict[str, nn.Module] = {"model": self.model}  # what a state holds
-        self.scored: EBResNet = self.model  # what is validated and kept in the end
+        self.scored: Network = self.model  # what is validated and kept in the end
         if self.train.ema:
             self.average = AveragedModel(
                 self.model, multi_avg_fn=get_ema_multi_avg_fn(self.train.ema), use_buffers=True
             )
             self.modules["average"] = self.average
-            self.scored = cast(EBResNet, self.average.module)
+            self.scored = cast(Network, self.average.module)
         self.distillation = None
-        if job.teacher and self.train.distill:
-            self.distillation = Distillation(
-                self.model, job.teacher, group.device, self.train.distill
-            )
+        teacher = job.training.teacher
+        if teacher and self.train.distill:
+            assert isinstance(self.model, EBResNet)
+            self.distillation = Distillation(self.model, teacher, group.device, self.train.distill)
         self.optimizer = torch.optim.Adam(
             self.model.parameters(), weight_decay=self.train.weight_decay, fused=True
         )

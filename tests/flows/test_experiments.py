@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flows.work import METHOD
+from flows.work import EXPERIMENT
 from tests.flows.small_checkout import Clone
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -35,7 +35,7 @@ def study(finished: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 def runs(study: Clone, query: str) -> list[Any]:
     client = study.mlflow()
-    experiment = client.get_experiment_by_name(METHOD)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
     return list(client.search_runs([experiment.experiment_id], query))
 

@@ -16,7 +16,7 @@ from flows import work
 from flows.growth import _stage
 from flows.study import study_table
 from flows.tracking import Tracker
-from flows.work import METHOD
+from flows.work import EXPERIMENT
 from tests.flows.conftest import Checkout
 from tests.flows.test_dvc import ROOT, commit_as_done, dvc, out_of_date, pipeline, set_params
 
@@ -98,7 +98,7 @@ def test_an_entry_is_a_run_with_its_own_model(
         with Tracker(stage, stage.params) as tracker:
             tracker.finish({"top1": 97.5, "bops": 5e6})
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name(METHOD)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
     new, old = client.search_runs([experiment.experiment_id], "tags.structure = 'b'")
     assert (new.info.run_name, new.data.tags["dvc_stage"]) == ("growth@b", f"{STUDY}:growth@b")
     assert (new.data.tags["series"], new.data.tags["experts"]) == ("E = 1", "2")

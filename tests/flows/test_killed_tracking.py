@@ -13,7 +13,7 @@ import psutil
 import pytest
 import yaml
 
-from flows.work import METHOD
+from flows.work import EXPERIMENT
 from tests.flows.conftest import wait_for
 from tests.flows.small_checkout import Clone
 
@@ -47,7 +47,7 @@ def test_a_killed_training_ends_as_one_run_with_each_point_once(
     steps = [record["step"] for record in written if record["event"] == "step"]
     epochs = [record["step"] for record in written if record["event"] == "epoch"]
     client = clone.mlflow()
-    experiment = client.get_experiment_by_name(METHOD)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
     query = f"tags.fingerprint = '{folder.name}'"
     [run] = client.search_runs([experiment.experiment_id], query)

@@ -19,7 +19,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from ebcore.files import sha256_file
 from flows.server import prefect_server
 from flows.ui import mlflow_server
-from flows.work import METHOD
+from flows.work import EXPERIMENT
 from tests.browser import keep_screenshot, open_page
 from tests.flows.small_checkout import Clone, make_small_checkout
 
@@ -94,7 +94,7 @@ def only_of(run: UUID) -> LogFilter:
 
 def test_mlflow_holds_a_finished_run_per_stage_and_expert_count(clone: Clone) -> None:
     client = clone.mlflow()
-    experiment = client.get_experiment_by_name(METHOD)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id], "tags.stage != 'branch'")
     assert {run.data.tags["dvc_stage"] for run in runs} == STAGES
@@ -113,7 +113,7 @@ def test_mlflow_holds_a_finished_run_per_stage_and_expert_count(clone: Clone) ->
 
 def test_mlflow_compares_the_expert_counts(clone: Clone) -> None:
     client = clone.mlflow()
-    experiment = client.get_experiment_by_name(METHOD)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
     branches = client.search_runs([experiment.experiment_id], "tags.stage = 'branch'")
     assert {run.data.tags["experts"] for run in branches} == {str(count) for count in EXPERTS}
@@ -139,7 +139,7 @@ def test_mlflow_compares_the_expert_counts(clone: Clone) -> None:
 
 def test_mlflow_shows_what_the_gates_chose(clone: Clone) -> None:
     client = clone.mlflow()
-    experiment = client.get_experiment_by_name(METHOD)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id], "tags.dvc_stage = 'train_binary@2'")
     metrics = runs[0].data.metrics
@@ -169,7 +169,7 @@ def test_both_pages_show_the_runs(clone: Clone) -> None:
             page.get_by_text(name, exact=True).first.wait_for()
         page.get_by_text("Completed", exact=True).first.wait_for()
         keep_screenshot(page, "pipeline-prefect")
-        experiment = clone.mlflow().get_experiment_by_name(METHOD)
+        experiment = clone.mlflow().get_experiment_by_name(EXPERIMENT)
         assert experiment is not None
         with mlflow_server(port=0) as mlflow:
             page.goto(f"{mlflow}/#/experiments/{experiment.experiment_id}/runs")

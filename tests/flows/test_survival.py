@@ -18,7 +18,7 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from ebcore.train.state import newest_state
-from flows.work import METHOD
+from flows.work import EXPERIMENT
 from tests.flows.conftest import wait_for
 from tests.flows.training_project import OUTPUT, PATIENCE, ROLES, STEPS, Project, make_project
 
@@ -104,7 +104,7 @@ def test_killed_at_25_moments_it_ends_in_the_same_bytes(project: Project, unbrok
     assert project.output() == unbroken
     assert project.run("dvc", "status", "--quiet").returncode == 0
     client = MlflowClient(f"sqlite:///{project.folder / 'mlflow.db'}")
-    experiment = client.get_experiment_by_name(METHOD)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
     (run,) = client.search_runs([experiment.experiment_id])
     points = client.get_metric_history(run.info.run_id, "step_loss")

@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 
 from flows.stage import Stage
 from flows.tracking import Tracker
-from flows.work import METHOD
+from flows.work import EXPERIMENT
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,7 +48,7 @@ def client(uri: str | None = None) -> MlflowClient:
 
 def found(uri: str | None = None, **tags: str) -> list[Any]:
     """Runs with these tags, the newest first."""
-    experiment = client(uri).get_experiment_by_name(METHOD)
+    experiment = client(uri).get_experiment_by_name(EXPERIMENT)
     if experiment is None:
         return []
     query = " and ".join(f"tags.{key} = '{value}'" for key, value in tags.items())

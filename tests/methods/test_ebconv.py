@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ebcore.methods.ebconv import STEPS, absorb_scale, replicate, replicate_stage, start_model
+from ebcore.methods.ebconv import absorb_scale, replicate, replicate_stage, start_model
 from ebcore.models import EBResNet, load_model, resnet, set_binarization
 from ebcore.models.binarization import binary_convs
 from ebcore.models.checkpoint import save_model
@@ -80,14 +80,14 @@ def test_steps_set_what_is_binary_and_where_they_start(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     params = load_params(PROFILE)
-    first = start_model(STEPS["train_one"], params, 4, num_classes=10)
+    first = start_model(training("train_one", str(4), params), num_classes=10)
     assert first.config["experts"] == 1
     save_model("checkpoints/train_one.safetensors", first, {})
     save_model("checkpoints/replicate-4.safetensors", replicate(first, 4, 0), {})
-    third = start_model(STEPS["train_experts"], params, 4, num_classes=10)
+    third = start_model(training("train_experts", str(4), params), num_classes=10)
     assert third.config["experts"] == 4
     save_model("checkpoints/train_experts-4.safetensors", third, {})
-    fourth = start_model(STEPS["train_binary"], params, 4, num_classes=10)
+    fourth = start_model(training("train_binary", str(4), params), num_classes=10)
     for model, weights in ((first, False), (third, False), (fourth, True)):
         for conv in binary_convs(model).values():
             assert (conv.binary_input, conv.binary_weight) == (True, weights)
@@ -100,7 +100,7 @@ def test_steps_set_what_is_binary_and_where_they_start(
 
 def trained(stage: str, params: Params, experts: int, images: torch.Tensor) -> EBResNet:
     """A stage with one step of training: from the checkpoint before it to its own."""
-    model = start_model(STEPS[stage], params, experts, num_classes=10)
+    model = start_model(training(stage, str(experts), params), num_classes=10)
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     F.cross_entropy(model.train()(images), torch.arange(len(images))).backward()
     optimizer.step()
@@ -129,14 +129,18 @@ def test_the_four_steps_chain(
             assert torch.equal(copy[name], source), name
     assert all(".gate." in name for name in copy.keys() - one.state_dict().keys())
 
-    third = start_model(STEPS["train_experts"], params, experts, num_classes=10).state_dict()
+    third = start_model(
+        training("train_experts", str(experts), params), num_classes=10
+    ).state_dict()
     assert third.keys() == copy.keys()
     assert all(torch.equal(value, copy[name]) for name, value in third.items())
     many = trained("train_experts", params, experts, images)
     if experts > 1:  # the gates' random start sends images to different experts
         assert any((c.weight != c.weight[:1]).any() for c in binary_convs(many).values())
 
-    fourth = start_model(STEPS["train_binary"], params, experts, num_classes=10).state_dict()
+    fourth = start_model(
+        training("train_binary", str(experts), params), num_classes=10
+    ).state_dict()
     changed = {k for k, v in many.state_dict().items() if not torch.equal(v, fourth[k])}
     assert {name.rpartition(".")[2] for name in changed} == {"alpha"}
     trained("train_binary", params, experts, images)
