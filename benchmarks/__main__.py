@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 LAST = "targets"  # reads what the others wrote
-STUDIES = {"ftbnn", "linearity"}  # train for long: by name only
+STUDIES = {"linearity"}  # train for long: by name only
 
 
 def main() -> int:

@@ -176,7 +176,7 @@ class UntaughtParams(TrainParams):
     @classmethod
     def _untaught(cls, value: DistillParams | None) -> DistillParams | None:
         if value is not None:
-            raise ValueError("this training has no teacher")
+            raise ValueError("the teacher has no teacher, nor have the other methods")
         return value
 
 
@@ -325,11 +325,10 @@ class Params(_Section):
 
     @model_validator(mode="after")
     def _batches_split_evenly(self) -> Params:
-        trained = {stage: self.train(stage) for stage in self.training_stages}
-        trained |= {
-            f"ftbnn.{key}": getattr(self.ftbnn, key) for key in ("train_real", "train_binary")
-        }
+        trained: dict[str, TrainParams] = {s: self.train(s) for s in self.training_stages}
         trained["hybrid.train"] = self.hybrid.train
+        trained["ftbnn.train_real"] = self.ftbnn.train_real
+        trained["ftbnn.train_binary"] = self.ftbnn.train_binary
         for name, train in trained.items():
             if train.batch_size % self.workers:
                 raise ValueError(f"{name}.batch_size must be a multiple of workers")

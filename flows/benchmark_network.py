@@ -1,4 +1,4 @@
-"""Stage benchmark_network@NETWORK, of the other methods: latency of the packed network and of its peers, side by side."""
+"""Stage benchmark_network@NETWORK: as benchmark@N, for a network of another method."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage evaluate_network@NETWORK, of the other methods: every validation image through the packed network and PyTorch."""
+"""Stage evaluate_network@NETWORK: as evaluate@N, for a network of another method."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stage pack_network@NETWORK, of the other methods: the binary network as a bit-packed file."""
+"""Stage pack_network@NETWORK: as pack@N, for a network of another method."""
 
 from __future__ import annotations
 

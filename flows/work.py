@@ -148,7 +148,8 @@ def conclude(stage: Stage, params: Params) -> Outcome:
     results: list[tuple[Branch, Mapping[str, float]]] = []
     packed = None
     if stage.name == "report":  # it depends on all of them, so none is out of date
-        for network in (*params.experts, *params.networks):
+        networks: list[int | str] = [*params.experts, *params.networks]
+        for network in networks:
             results.append((_branch(params, network), branch_results(network)))
     elif kind in _RESULTS and branch is not None:
         results.append((branch, branch_results(branch.network, (kind,))))
@@ -224,6 +225,8 @@ def _branch_of(stage: Stage, params: Params) -> Branch | None:
 def _branch(params: Params, network: int | str) -> Branch:
     content = params.model_dump(mode="json")
     common = {key: content[key] for key in _COMMON}
+    chosen: dict[str, Any]
+    named: dict[str, Any]
     if isinstance(network, int):
         chosen = {**common, **{key: content[key] for key in ("model", *params.training_stages)}}
         method, named = method_name("train"), {"experts": network}

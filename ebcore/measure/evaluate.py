@@ -100,7 +100,8 @@ class Outcome:
 def evaluate_stage(params: Params, network: int | str) -> dict[str, float]:
     """A checkpoint and its packed file -> accuracies, agreement, expert usage.
 
-    Writes metrics/evaluate-NETWORK.json and evaluation/NETWORK.safetensors (features before the classifier, labels, predictions, chosen experts of every image).
+    Writes metrics/evaluate-NETWORK.json and evaluation/NETWORK.safetensors (features before the
+    classifier, labels, predictions, chosen experts of every image).
 
     Args:
         network: see `ebcore.workspace.network_checkpoint`. An expert count has its usage in

@@ -124,7 +124,7 @@ def found_rates(folder: Path, cut: Cut, val: int) -> dict[tuple[str, int | None]
     found: dict[tuple[str, int | None], Rates] = {}
     for file in folder.glob(".runs/*/job.json"):
         job = read_job(file)
-        experts = job.experts if job.stage in BRANCH else None
+        experts = int(job.training.item) if job.stage in BRANCH else None
         found[job.stage, experts] = rates(read_log(file.parent), cut.batch_size, val)
     return found
 

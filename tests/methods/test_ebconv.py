@@ -6,7 +6,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ebcore.methods.ebconv import absorb_scale, replicate, replicate_stage, start_model
+from ebcore.methods.ebconv import (
+    absorb_scale,
+    replicate,
+    replicate_stage,
+    start_model,
+    training,
+)
 from ebcore.models import EBResNet, load_model, resnet, set_binarization
 from ebcore.models.binarization import binary_convs
 from ebcore.models.checkpoint import save_model
@@ -80,14 +86,14 @@ def test_steps_set_what_is_binary_and_where_they_start(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     params = load_params(PROFILE)
-    first = start_model(training("train_one", str(4), params), num_classes=10)
+    first = start_model(training("train_one", "4", params), num_classes=10)
     assert first.config["experts"] == 1
     save_model("checkpoints/train_one.safetensors", first, {})
     save_model("checkpoints/replicate-4.safetensors", replicate(first, 4, 0), {})
-    third = start_model(training("train_experts", str(4), params), num_classes=10)
+    third = start_model(training("train_experts", "4", params), num_classes=10)
     assert third.config["experts"] == 4
     save_model("checkpoints/train_experts-4.safetensors", third, {})
-    fourth = start_model(training("train_binary", str(4), params), num_classes=10)
+    fourth = start_model(training("train_binary", "4", params), num_classes=10)
     for model, weights in ((first, False), (third, False), (fourth, True)):
         for conv in binary_convs(model).values():
             assert (conv.binary_input, conv.binary_weight) == (True, weights)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ebcore.methods.ebconv import replicate_stage, start_model
+from ebcore.methods.ebconv import replicate_stage, start_model, training
 from ebcore.models.checkpoint import save_model
 from ebcore.train.job import make_job
 from ebcore.train.launch import run_training
@@ -32,7 +32,7 @@ def without_clock(records: list[dict[str, Any]], event: str) -> list[dict[str, A
 
 def test_gates_throughput_and_waiting_are_logged_and_survive_a_kill(place: Place) -> None:
     params = place.params(checkpoint_seconds=1e-6)  # every step is saved
-    first = start_model(training("train_one", str(1), params), num_classes=3)
+    first = start_model(training("train_one", "1", params), num_classes=3)
     save_model(checkpoint_file("train_one", 1), first, {})
     replicate_stage(params, 2)
     lines: list[str] = []
