@@ -82,10 +82,10 @@ def training(stage: str, item: str, params: Params) -> Training:
         InputError: no step of the recipe, an unknown item, or no partition was made for the seed.
     """
     require_step(stage, STEPS)
-    version, _, seed = item.rpartition("-")
-    version = STEPS[stage].version or version
-    others = params.hybrid.versions if STEPS[stage].version is None else [version]
-    if version not in others or seed not in map(str, params.hybrid.seeds):
+    named, _, seed = item.rpartition("-")
+    version = STEPS[stage].version or named
+    known = params.hybrid.versions if STEPS[stage].version is None else [""]
+    if named not in known or seed not in map(str, params.hybrid.seeds):
         raise InputError(
             f"{stage}@{item}",
             "is not in params.yaml",

@@ -19,6 +19,7 @@ from ebcore.models import EBResNet, Network
 from ebcore.models.checkpoint import save_model
 from ebcore.train.distill import Distillation
 from ebcore.train.distributed import Group
+from ebcore.train.draws import seed_draws
 from ebcore.train.finite import check_finite
 from ebcore.train.gates import GateTally
 from ebcore.train.job import FINAL, RESULT, Job
@@ -45,7 +46,8 @@ class Trainer:
     """Trains a job's network to the end, from the newest state in its run directory.
 
     An interrupted run ends in the same bytes as an unbroken one: data order, augmentation and
-    mixup are functions of (seed, epoch or step, sample), and everything else is in the state.
+    mixup are functions of (seed, epoch or step, sample), dropout's draws of (seed, step, rank), and
+    everything else is in the state.
     """
 
     def __init__(self, job: Job, group: Group, stop: StopRequest) -> None:
@@ -154,6 +156,7 @@ class Trainer:
     def _train_step(self, epoch: int, batch: Batch) -> None:
         for options in self.optimizer.param_groups:
             options["lr"] = self._rate(self.step)
+        seed_draws(self.job.params.seed, self.step, self.group.rank)
         images, targets = mixup(
             batch.images,
             batch.labels,
