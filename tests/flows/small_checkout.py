@@ -67,8 +67,14 @@ class Clone:
         return MlflowClient(uri, registry_uri=uri)
 
 
-def make_small_checkout(folder: Path, server: str, experts: Sequence[int]) -> Clone:
-    """A git repository with the pipeline, its sources and parameters that take seconds."""
+def make_small_checkout(
+    folder: Path, server: str, experts: Sequence[int], *, methods: bool = False
+) -> Clone:
+    """A git repository with the pipeline, its sources and parameters that take seconds.
+
+    Args:
+        methods: with Hybrid Binary Networks and FTBNN, one seed each.
+    """
     folder.mkdir(parents=True, exist_ok=True)  # its server may have begun a log there
     for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
         shutil.copy(ROOT / name, folder)
@@ -79,7 +85,7 @@ def make_small_checkout(folder: Path, server: str, experts: Sequence[int]) -> Cl
         shutil.copy(ROOT / ".dvc" / name, folder / ".dvc")
     for name in ("ebcore", "flows"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    write_small_params(folder, experts)
+    write_small_params(folder, experts, methods)
     clone = Clone(folder, server)
     clone.git("init", "--quiet")
     clone.git("add", ".")
@@ -87,12 +93,19 @@ def make_small_checkout(folder: Path, server: str, experts: Sequence[int]) -> Cl
     return clone
 
 
-def write_small_params(folder: Path, experts: Sequence[int]) -> None:
+def write_small_params(folder: Path, experts: Sequence[int], methods: bool = False) -> None:
     """One epoch a step, few repeats."""
     content = yaml.safe_load((ROOT / "params/digits.yaml").read_text())
     content |= {"experts": list(experts), "workers": 2}
+    short = {"epochs": 1, "milestones": [], "warmup_epochs": 0}
     for stage in ("train_one", "train_experts", "train_binary"):
-        content[stage] |= {"epochs": 1, "milestones": [], "warmup_epochs": 0}
+        content[stage] |= short
+    for section in (content["hybrid"], content["ftbnn"]):
+        section["seeds"] = [0] if methods else []
+        for key in {"train", "train_real", "train_binary"} & section.keys():
+            section[key] |= short
+    content["hybrid"]["versions"] = ["wbin"]
+    content["networks"] = ["hybrid_train-0", "ftbnn_binary-baseline-0"] if methods else []
     content["benchmark"] |= {"repeats": 3, "min_seconds": 0.0}
     content["report"] |= {"tsne_samples": 100}
     (folder / "params.yaml").write_text(yaml.safe_dump(content))

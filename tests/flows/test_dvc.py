@@ -125,6 +125,30 @@ def test_a_profile_without_a_source_has_no_fetch_stage(pipeline: Path) -> None:
     assert not any(name.startswith("fetch") for name in stages(pipeline))
 
 
+def test_a_method_without_seeds_has_no_stages(pipeline: Path) -> None:
+    names = {name.split("@")[0] for name in stages(pipeline)}
+    others = {"hybrid_fbin", "hybrid_partition", "hybrid_train", "hybrid_compared"}
+    others |= {"ftbnn_real", "ftbnn_binary"}
+    others |= {f"{stage}_network" for stage in ("pack", "evaluate", "benchmark")}
+    assert others <= names
+    set_params(pipeline, hybrid__seeds=[], ftbnn__seeds=[], networks=[])
+    assert not others & {name.split("@")[0] for name in stages(pipeline)}
+
+
+def test_a_hybrid_waits_for_its_partition_and_that_for_the_binary_network(pipeline: Path) -> None:
+    commit_as_done(pipeline)
+    (pipeline / "checkpoints/hybrid_fbin-1.safetensors").write_text("another")
+    assert "hybrid_partition@1" in out_of_date(pipeline)
+    assert not {"hybrid_partition@0", "hybrid_train@1"} & out_of_date(pipeline)
+    commit_as_done(pipeline)
+    (pipeline / "metrics/hybrid_partition-1.json").write_text("another")
+    assert {"hybrid_train@1"} <= out_of_date(pipeline)
+    commit_as_done(pipeline)
+    set_params(pipeline, ftbnn__train_real={"epochs": 1, "batch_size": 2, "lr": 0.1})
+    first = {name for name in stages(pipeline) if name.startswith("ftbnn_real@")}
+    assert out_of_date(pipeline) == {*first, "report"}
+
+
 def test_the_graph_runs_from_data_to_report() -> None:
     edges = set(dvc("dag", "--mermaid").replace('"', "").split())
     for name in ("fetch@digits", "train_one", "train_binary@4", "evaluate@4", "report"):
