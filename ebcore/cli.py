@@ -50,8 +50,8 @@ def summary(
     source: Annotated[
         str,
         typer.Argument(
-            help="A structure such as 1262-2-4:8:8:16, a name such as bi-real-18, a checkpoint, or "
-            "a packed file (.ebp)."
+            help="A structure such as 1262-2-4:8:8:16, a name such as bi-real-18 or sketchanet, a "
+            "checkpoint, or a packed file (.ebp)."
         ),
     ],
     experts: Annotated[
@@ -76,6 +76,9 @@ def summary(
     se: Annotated[
         bool | None, typer.Option("--se/--no-se", help="Data-driven output scale; default no.")
     ] = None,
+    version: Annotated[
+        str, typer.Option(help="Of Hybrid Binary Networks' networks: fprec, wbin or fbin.")
+    ] = "fbin",
 ) -> None:
     """Operations and parameters of each layer and in total.
 
@@ -87,11 +90,15 @@ def summary(
         return
     from ebcore.measure import count_ops
     from ebcore.models import load_model, resnet
+    from ebcore.models.architectures import HYBRID, build
     from ebcore.tables import operations_table, show
 
     if Path(source).suffix == ".safetensors" or Path(source).exists():
         model = load_model(source)
         size = image_size or int(model.metadata["image_size"])
+    elif source in HYBRID:
+        model = build({"architecture": source, "version": version, "num_classes": classes})
+        size = image_size or int(model.config.get("image_size", 224))
     else:
         model = resnet(
             source,

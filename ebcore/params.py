@@ -268,6 +268,7 @@ class BenchmarkParams(_Section):
 
 class EvaluateParams(_Section):
     batch_size: Positive = 64
+    ten_crop: bool = False  # also the mean over crops of images of side data.resize
 
 
 class ReportParams(_Section):
@@ -332,6 +333,12 @@ class Params(_Section):
         for name, train in trained.items():
             if train.batch_size % self.workers:
                 raise ValueError(f"{name}.batch_size must be a multiple of workers")
+        return self
+
+    @model_validator(mode="after")
+    def _crops_have_room(self) -> Params:
+        if self.evaluate.ten_crop and (self.data.resize or 0) <= self.data.image_size:
+            raise ValueError("evaluate.ten_crop needs data.resize above data.image_size")
         return self
 
     @model_validator(mode="after")

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 from ebcore.checkpoint import save_checkpoint
-from ebcore.data.loader import open_split
+from ebcore.data.loader import SplitLoader, open_split
 from ebcore.data.manifest import load_manifest
 from ebcore.errors import InputError
 from ebcore.files import atomic_write
 from ebcore.layers.choices import expert_layers, usage_entropy
 from ebcore.measure.accuracy import hits, percent
 from ebcore.measure.machine import available_cores
+from ebcore.measure.ten_crop import ten_crop_accuracy
 from ebcore.measure.usage import (
     last_experts,
     recorded_experts,
@@ -29,7 +30,7 @@ from ebcore.measure.usage import (
 )
 from ebcore.models import Network, load_model
 from ebcore.packed import Agreement, PackedModel, agreement, load
-from ebcore.params import Params
+from ebcore.params import DataParams, Params
 from ebcore.workspace import (
     BETON,
     curve_file,
@@ -120,6 +121,7 @@ def evaluate_stage(params: Params, network: int | str) -> dict[str, float]:
     metrics = {
         **scores(outcome),
         "gate_entropy": sum(usage_entropy(c.sum(0)) for c in counts) / max(1, len(layers)),
+        **ten_crop_scores(model, params),
     }
     tensors = {"features": outcome.joined("features"), "labels": labels, "experts": chosen}
     tensors |= {name: outcome.joined(name) for name in ("pytorch", "packed")}
@@ -142,16 +144,7 @@ def see_validation(
         InputError: bad data, another number of classes, or the two do not agree.
     """
     outcome = Outcome(rounded=rounded)
-    size = params.evaluate.batch_size
-    val = open_split(
-        BETON,
-        "val",
-        params.data,
-        batch_size=size,
-        seed=params.seed,
-        # The network's own: an imported one was trained on other images' mean and std.
-        normalisation=(model.metadata["mean"], model.metadata["std"]),
-    )
+    val = _validation(model, params, params.data)
     with closing(val), _threads(params.data.image_size):
         if len(val.classes) != model.config["num_classes"]:
             raise InputError(
@@ -162,6 +155,33 @@ def see_validation(
         for batch in val.epoch(0):
             outcome.see(model, packed, batch.images, batch.labels)
     return outcome, val.classes
+
+
+def ten_crop_scores(model: Network, params: Params) -> dict[str, float]:
+    """PyTorch's ten_crop_top1 and ten_crop_top5 in percent, where evaluate.ten_crop asks for them.
+
+    Crops of side data.image_size, of validation images resized and cut to data.resize.
+    """
+    side = params.data.resize
+    if not params.evaluate.ten_crop or side is None:
+        return {}
+    larger = params.data.model_copy(update={"image_size": side})
+    with closing(_validation(model, params, larger)) as val, _threads(params.data.image_size):
+        batches = ((batch.images, batch.labels) for batch in val.epoch(0))
+        found = ten_crop_accuracy(model, batches, params.data.image_size)
+    return {f"ten_crop_{top}": found[top] for top in ("top1", "top5")}
+
+
+def _validation(model: Network, params: Params, data: DataParams) -> SplitLoader:
+    return open_split(
+        BETON,
+        "val",
+        data,
+        batch_size=params.evaluate.batch_size,
+        seed=params.seed,
+        # The network's own: an imported one was trained on other images' mean and std.
+        normalisation=(model.metadata["mean"], model.metadata["std"]),
+    )
 
 
 def scores(outcome: Outcome) -> dict[str, float]:

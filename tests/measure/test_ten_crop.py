@@ -4,8 +4,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ebcore.data.loader import open_split
 from ebcore.errors import InputError
+from ebcore.measure.evaluate import ten_crop_scores
 from ebcore.measure.ten_crop import ten_crop_accuracy, ten_crop_log_probabilities, ten_crops
+from ebcore.models import resnet
+from ebcore.workspace import BETON
+from tests.train.conftest import Place, place
+
+__all__ = ["place"]
 from ebcore.torchvision_compat import torchvision
 
 
@@ -63,3 +70,32 @@ def test_what_cannot_be_cropped() -> None:
         ten_crops(torch.zeros(1, 1, 4, 5), 5)
     with pytest.raises(InputError, match="has no images"):
         ten_crop_accuracy(Corner(), [], 2)
+
+
+def test_the_stage_crops_the_larger_validation_images(place: Place) -> None:
+    data = {**place.content["data"], "image_size": 12, "resize": 16, "crop": "none", "pad": 0}
+    params = place.params(data=data, evaluate={"ten_crop": True})
+    torch.manual_seed(0)
+    model = resnet("1111-1-1:1:1:1", width=8, stem="small", stem_width=8, experts=1, num_classes=3)
+    model.eval().metadata = {"mean": (0.5, 0.5, 0.5), "std": (0.2, 0.2, 0.2)}
+    whole = open_split(
+        BETON,
+        "val",
+        params.data.model_copy(update={"image_size": 16}),
+        batch_size=15,
+        seed=0,
+        normalisation=(model.metadata["mean"], model.metadata["std"]),
+    )
+    (batch,) = whole.epoch(0)
+    crops = torchvision.transforms.functional.ten_crop(batch.images, 12)
+    with torch.no_grad():
+        logs = torch.stack([model(crop).log_softmax(1) for crop in crops]).mean(0)
+    right = int((logs.argmax(1) == batch.labels).sum())
+    found = ten_crop_scores(model, params)
+    assert found == {"ten_crop_top1": 100 * right / 15, "ten_crop_top5": 100.0}
+    assert ten_crop_scores(model, place.params()) == {}
+
+
+def test_ten_crops_need_larger_images(place: Place) -> None:
+    with pytest.raises(InputError, match=r"ten_crop needs data\.resize above data\.image_size"):
+        place.params(evaluate={"ten_crop": True})
