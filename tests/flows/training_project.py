@@ -54,7 +54,7 @@ class Project(Checkout):
     @property
     def run_directory(self) -> Path | None:
         """`.runs/<fingerprint>`, once it is there."""
-        return next(self.folder.glob(".runs/*"), None)
+        return next((path.parent for path in self.folder.glob(".runs/*/job.json")), None)
 
     def records(self) -> list[dict[str, Any]]:
         """The whole records of the run's log."""
