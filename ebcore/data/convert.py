@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -25,12 +23,10 @@ from ebcore.data.journal import Journal, digest
 from ebcore.data.manifest import MANIFEST, Manifest, Split
 from ebcore.data.progress import Phase
 from ebcore.data.staging import partial_folder, replaced_folder
-from ebcore.errors import InputError
 from ebcore.files import sha256_file
 from ebcore.params import PrepareParams
 
 RESUME_FROM = 5000  # images; fewer are done in less time than it takes to look what is left
-LOCK = "lock"
 FINISHED = "finished"  # key of a journal's last line
 
 
@@ -65,7 +61,7 @@ def convert(
     resume = len(found.train) + len(found.val) >= RESUME_FROM
     if resume and loader == "ffcv":
         _require_space(found, partial_folder(out), prepare)
-    with replaced_folder(out, resume=resume) as partial, _only_one(partial):
+    with replaced_folder(out, resume=resume) as partial:
         with Journal(partial / "check.journal", digest(1, Image.__version__)) as journal:
             inspection = inspect(
                 found,
@@ -116,18 +112,6 @@ def _require_space(found: ImageFolder, partial: Path, prepare: PrepareParams) ->
         flush=True,
     )
     require_space(partial.parent, needed, f"what is made of {found.root}")
-
-
-@contextmanager
-def _only_one(partial: Path) -> Iterator[None]:
-    with open(partial / LOCK, "a", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                partial, "another process writes it", "Wait for it, or stop that process."
-            ) from error
-        yield
 
 
 def _write_split(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ebcore.errors import InputError
 from ebcore.files import REFUSALS
+from ebcore.lock import only_one
 
 
 def partial_folder(path: str | Path) -> Path:
@@ -27,17 +28,29 @@ def replaced_folder(path: str | Path, *, resume: bool = False) -> Iterator[Path]
             empty, and removed.
 
     Raises:
-        InputError: the disk refuses the data (full, read-only); the old folder stays.
+        InputError: the disk refuses the data (full, read-only), or another process writes the
+            folder; the old one stays.
     """
     path = Path(path)
+    lock = path.parent / f".{path.name}.lock"
+    with (
+        only_one(lock, path, "is written already"),
+        _refusals_named(path),
+        _replaced(path, resume) as partial,
+    ):
+        yield partial
+
+
+@contextmanager
+def _replaced(path: Path, resume: bool) -> Iterator[Path]:
     partial, old = partial_folder(path), path.parent / f".{path.name}.old"
+    if old.exists() and not path.exists():  # a process died between the two renames
+        os.replace(old, path)
+    shutil.rmtree(old, ignore_errors=True)
+    if not resume:
+        shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(exist_ok=resume)
     try:
-        if old.exists() and not path.exists():  # a process died between the two renames
-            os.replace(old, path)
-        shutil.rmtree(old, ignore_errors=True)
-        if not resume:
-            shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True, exist_ok=resume)
         yield partial
         if path.exists():  # out of the way at once: deleting it takes a while
             os.replace(path, old)
@@ -47,6 +60,16 @@ def replaced_folder(path: str | Path, *, resume: bool = False) -> Iterator[Path]
             if old.exists():
                 os.replace(old, path)
             raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+        if not resume:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _refusals_named(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         if error.errno not in REFUSALS:
             raise
@@ -55,7 +78,3 @@ def replaced_folder(path: str | Path, *, resume: bool = False) -> Iterator[Path]
             f"cannot be written ({error.strerror or error})",
             "Free space or choose another folder.",
         ) from error
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
-        if not resume:
-            shutil.rmtree(partial, ignore_errors=True)

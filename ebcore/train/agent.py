@@ -8,7 +8,9 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from torch.distributed import DistError
 from torch.distributed.elastic.agent.server.api import RunResult, WorkerGroup
@@ -29,6 +31,7 @@ from ebcore.train.torchrun import JOINED
 
 _STOPS = (-signal.SIGTERM, -signal.SIGINT)
 _AT_ONCE = 2  # s
+_LEAVE_SECONDS = 10  # for the other workers when one has died; without it they save no checkpoint
 
 
 class Agent(LocalElasticAgent):
@@ -36,6 +39,14 @@ class Agent(LocalElasticAgent):
 
     Not when one ends by an `InputError` or by a signal to stop: another start would not help.
     """
+
+    def _start_workers(self, worker_group: WorkerGroup) -> dict[int, Any]:
+        started: dict[int, Any] = super()._start_workers(worker_group)
+        group = self._pcontext
+        assert group is not None
+        # Called without arguments where one has died; where a stop was asked for, with 30 s.
+        group.close = partial(group.close, timeout=_LEAVE_SECONDS)  # type: ignore[method-assign]
+        return started
 
     def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
         result = super()._monitor_workers(worker_group)
@@ -66,7 +77,7 @@ def _what_died(failures: dict[int, ProcessFailure]) -> str:
     """The failure that the others follow from, for example "worker 2 died (SIGKILL)".
 
     The dictionary begins with it and with what failed meanwhile; then come those that torchrun
-    itself has ended, by SIGTERM or half a minute later by SIGKILL.
+    itself has ended, by SIGTERM or `_LEAVE_SECONDS` later by SIGKILL.
     """
     first = next(iter(failures.values()))
     for rank, failure in failures.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import queue
@@ -12,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import RawIOBase
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,10 +21,12 @@ import torch
 from ebcore.checkpoint import load_checkpoint
 from ebcore.errors import InputError
 from ebcore.files import atomic_path, atomic_write
+from ebcore.lock import only_one
 from ebcore.params import Params
 from ebcore.processes import leave_with_parent, leaving
 from ebcore.train.job import FINAL, RESULT, Job, make_job, write_job
 from ebcore.train.log import LogTail, read_log
+from ebcore.train.signals import Stops
 from ebcore.train.state import drop_states
 from ebcore.train.torchrun import torchrun, workers_here
 from ebcore.workspace import checkpoint_file, curve_file, metrics_file
@@ -32,6 +34,7 @@ from ebcore.workspace import checkpoint_file, curve_file, metrics_file
 Relay = Callable[[str], None]
 Record = Callable[[dict[str, Any]], None]
 
+LOCK = "lock"  # in the run directory
 FORCE = "EBCORE_FORCE"  # set: train again what is trained already
 _POLL = 0.2  # s
 _PATIENCE = 40.0  # s a stopped group gets for its checkpoint; torchrun itself allows 30
@@ -100,7 +103,8 @@ def trained(
     Raises:
         InputError: bad data, checkpoint or parameters, or the same work runs already.
     """
-    with _only_one(job.folder) as lock:
+    busy = "the same training runs already"
+    with Stops() as stops, only_one(job.folder / LOCK, job.folder, busy) as lock:
         if os.environ.get(FORCE):
             _forget(job)
         if _is_trained(job):
@@ -108,7 +112,7 @@ def trained(
             for record in read_log(job.folder):
                 on_record(record)
         else:
-            _run_workers(job, lock, on_line, on_record)
+            _run_workers(job, lock, stops, on_line, on_record)
         yield _result(job)
         drop_states(job.folder)
 
@@ -118,7 +122,9 @@ def fingerprint(stage: str, item: int | str, params: Params) -> str:
     return make_job(stage, item, params).fingerprint
 
 
-def _run_workers(job: Job, lock: IO[str], on_line: Relay, on_record: Record) -> None:
+def _run_workers(
+    job: Job, lock: RawIOBase, stops: Stops, on_line: Relay, on_record: Record
+) -> None:
     _check_devices(job)
     command, environment = torchrun(job, write_job(job))
     for path in job.folder.glob("error-*"):
@@ -140,6 +146,7 @@ def _run_workers(job: Job, lock: IO[str], on_line: Relay, on_record: Record) -> 
     threading.Thread(target=_read, args=(process.stdout, lines), daemon=True).start()
     with _stopping(process):
         while (line := _next(lines)) is not None:
+            stops.raise_again()
             if line:
                 on_line(line)
             for record in records.new():
@@ -214,26 +221,6 @@ def _check_devices(job: Job) -> None:
             f"{share} on this host, which has {gpus} GPU(s)",
             "Use one worker per GPU, or device: cpu.",
         )
-
-
-@contextmanager
-def _only_one(folder: Path) -> Iterator[IO[str]]:
-    """Holds the run directory's lock, with this process's id in it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            raise InputError(
-                folder,
-                f"the same training runs already in process {file.read().strip()}",
-                "Wait for it, or stop that process and start again.",
-            ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield file
 
 
 @contextmanager

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ebcore.files import atomic_write, refusals_named
 
@@ -45,28 +46,31 @@ class LogTail:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / _NAME
-        self._inode = self._old = self._current_inode()  # a later log may get that number again
+        # of an earlier run's log; a later one may get that number again
+        self._inode = self._old = self._path.stat().st_ino if self._path.exists() else None
         self._position = 0
 
     def new(self) -> list[dict[str, Any]]:
         """Records since the last call."""
-        inode = self._current_inode()
-        if inode is None or inode == self._old:
+        try:
+            file = open(self._path, "rb")  # noqa: SIM115
+        except FileNotFoundError:
             return []
-        if inode != self._inode:
-            self._inode, self._position, self._old = inode, 0, None
-        with open(self._path, "rb") as file:
+        with file:
+            inode = _inode(file)
+            if inode == self._old:
+                return []
+            if inode != self._inode:
+                self._inode, self._position, self._old = inode, 0, None
             file.seek(self._position)
             text = file.read()
         whole = text[: text.rfind(b"\n") + 1]
         self._position += len(whole)
         return [json.loads(line) for line in whole.splitlines()]
 
-    def _current_inode(self) -> int | None:
-        try:
-            return self._path.stat().st_ino
-        except FileNotFoundError:
-            return None
+
+def _inode(file: IO[bytes]) -> int:
+    return os.fstat(file.fileno()).st_ino
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:

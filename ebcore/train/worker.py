@@ -27,13 +27,13 @@ from ebcore.train.signals import StopRequest  # noqa: E402
 
 
 def main() -> None:
-    stop = StopRequest()
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     job = read_job(Path(sys.argv[1]))
     try:
         group = join(job.params.device)
-        Trainer(job, group, stop).run()
+        # Not before: joining waits in native code, where a handler in Python would not run.
+        Trainer(job, group, StopRequest()).run()
     except Stopped:
         pass  # the network is missing: that tells the launching process
     except PeerFailed:

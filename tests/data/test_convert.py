@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from ebcore.data import inspection
 from ebcore.data.convert import convert
 from ebcore.data.loader import open_split
 from ebcore.data.manifest import load_manifest
+from ebcore.data.staging import replaced_folder
 from ebcore.errors import InputError
 from ebcore.params import DataParams, PrepareParams
 
@@ -43,6 +45,19 @@ def test_same_images_give_the_same_bytes(small: Path, tmp_path: Path, fraction: 
         "val.beton",
         "manifest.json",
     }
+
+
+def test_a_second_process_is_refused_and_disturbs_nothing(small: Path, tmp_path: Path) -> None:
+    """Few images: each start begins anew, so it must not clear away what another one writes."""
+    out = tmp_path / "out"
+    with replaced_folder(out) as partial:
+        (partial / "begun").touch()
+        with pytest.raises(InputError, match=f"out: is written already in process {os.getpid()}"):
+            _convert(small, out, "folder")
+        assert (partial / "begun").exists()
+    assert [path.name for path in out.iterdir()] == ["begun"]
+    _convert(small, out, "folder")  # the refusal has left nothing in the way
+    assert [path.name for path in out.iterdir()] == ["manifest.json"]
 
 
 def test_manifest_describes_the_images(small: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from ebcore.data import beton, convert, inspection, pages
 from ebcore.data.journal import Journal
-from ebcore.data.staging import partial_folder
+from ebcore.data.staging import partial_folder, replaced_folder
 from ebcore.errors import InputError
 from ebcore.params import PrepareParams
 from tests.data.conftest import write_images
@@ -171,10 +171,12 @@ def test_a_damaged_image_costs_its_line_alone(
 
 
 def test_a_second_process_is_refused(images: Path, tmp_path: Path, small_steps: None) -> None:
-    partial = partial_folder(tmp_path / "out")
-    partial.mkdir()
-    with convert._only_one(partial), pytest.raises(InputError, match="another process writes it"):
-        _convert(images, tmp_path / "out")
+    out = tmp_path / "out"
+    with replaced_folder(out, resume=True) as partial:
+        (partial / "begun").touch()
+        with pytest.raises(InputError, match=f"out: is written already in process {os.getpid()}"):
+            _convert(images, out)
+        assert (partial / "begun").exists()
 
 
 def test_a_disk_that_is_too_small_is_refused_before_anything_is_done(

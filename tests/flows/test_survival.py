@@ -216,7 +216,7 @@ def test_a_full_disk_is_named_and_costs_nothing_but_time(
     small_disk: SmallDisk, unbroken: bytes
 ) -> None:
     project = small_disk.project
-    refusal = r"error: .*(state-\d+\.safetensors|log\.jsonl|job\.json): cannot be written "
+    refusal = r"error: .*(state-\d+\.safetensors|log\.jsonl|job\.json|lock): cannot be written "
     refusal += r"\(No space left on device\)\. Free space"
     with project.repro(*small_disk.dvc, **INNER) as run:
         wait_for(lambda: len(project.states()) == 2 and project.step() > STEPS // 4, PATIENCE, 0.01)
@@ -226,6 +226,7 @@ def test_a_full_disk_is_named_and_costs_nothing_but_time(
         assert re.search(refusal, run.output()), run.output()
     folder = project.run_directory
     assert folder is not None
+    assert not list(folder.glob("error-*"))  # full as it is: what was printed is all there is
     step, damaged = newest_state(folder)
     assert step > STEPS // 4 - 10 and not damaged
     with project.repro(*small_disk.dvc, **INNER) as run:  # as full as before

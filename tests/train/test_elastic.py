@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import random
 import signal
+import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 from ebcore.data.convert import convert
@@ -119,6 +122,59 @@ def test_a_worker_that_is_told_to_stop_stops_the_run(place: Place) -> None:
         run_training("train_one", 1, params, on_line=lines.append, on_record=killer)
     assert not any("restart" in line for line in lines)
     assert list(folder.glob("state-*"))
+
+
+def quiet(process: psutil.Process) -> None:
+    """Waits until a process computes no more, because it waits for another one."""
+    used, since = -1.0, time.monotonic()
+    while time.monotonic() - since < 1:
+        now = sum(process.cpu_times()[:2])
+        if now - used > 0.02:
+            used, since = now, time.monotonic()
+        time.sleep(0.1)
+
+
+def test_who_waits_for_a_worker_that_died_before_it_joined_leaves_at_once(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EBCORE_RESTARTS", "0")
+    params = tiny(place, workers=2)
+    folder = make_job("train_one", 1, params).folder
+    left_at: list[float] = []
+
+    def act() -> None:
+        late = worker(folder, 1)
+        late.suspend()
+        quiet(worker(folder, 0))  # joining, which is native code
+        late.kill()
+        left_at.append(assert_all_leave(folder, 5))
+
+    thread = threading.Thread(target=act)
+    thread.start()
+    with pytest.raises(InputError, match=r"worker 1 died \(SIGKILL\)"):
+        run_training("train_one", 1, params, on_line=lambda line: None)
+    thread.join()
+    assert left_at
+
+
+def test_a_worker_that_hangs_when_another_dies_is_ended(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EBCORE_RESTARTS", "0")
+    params = tiny(place, workers=2)
+    folder = make_job("train_one", 1, params).folder
+    died: list[float] = []
+
+    def act(record: dict[str, Any]) -> None:
+        if not died and record["event"] == "checkpoint":
+            worker(folder, 0).suspend()  # as one that waits for a GPU
+            worker(folder, 1).kill()
+            died.append(time.monotonic())
+
+    with pytest.raises(InputError, match=r"worker 1 died \(SIGKILL\)"):
+        run_training("train_one", 1, params, on_line=lambda line: None, on_record=act)
+    assert time.monotonic() - died[0] < 20
+    assert_all_leave(folder, 1)
 
 
 def test_without_torchrun_nobody_stays(place: Place) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ebcore.errors import InputError
+from ebcore.train import log as log_module
 from ebcore.train.log import LogTail, RunLog, read_log
 
 
@@ -74,8 +75,9 @@ def test_a_tail_follows_a_run_whose_workers_are_restarted(
     RunLog(tmp_path, 0, 0).close()
     numbers = iter([7, 8, 7])  # a file system gives a number again once its file is gone
     number = [next(numbers)]
-    monkeypatch.setattr(LogTail, "_current_inode", lambda self: number[0])
     tail = LogTail(tmp_path)
+    tail._old = tail._inode = number[0]
+    monkeypatch.setattr(log_module, "_inode", lambda file: number[0])
     for loss in (1.0, 2.0):
         number[0] = next(numbers)
         log = RunLog(tmp_path, 0, 0)
