@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from ebcore.errors import InputError
 
 Positive = Annotated[int, Field(ge=1)]
+Channels = tuple[float, float, float]  # of R, G, B, 0..1
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 TrainingStage = Literal["train_real", "train_one", "train_experts", "train_binary"]
 TRAINING_STAGES: tuple[TrainingStage, ...] = get_args(TrainingStage)
@@ -41,6 +42,8 @@ class DataParams(_Section):
     ratio: tuple[float, float] = (3 / 4, 4 / 3)  # width / height, for crop: resized
     flip: bool = False
     rotate: Annotated[float, Field(ge=0, le=180)] = 0.0  # degrees, largest turn either way
+    mean: Channels | None = None  # taken off; None: the training images'
+    std: Channels | None = None  # then divided by; None: the training images'
 
     @model_validator(mode="after")
     def _ordered(self) -> DataParams:
@@ -49,6 +52,8 @@ class DataParams(_Section):
         for name, (low, high) in (("scale", self.scale), ("ratio", self.ratio)):
             if not 0 < low <= high:
                 raise ValueError(f"{name} must hold two numbers with 0 < first <= second")
+        if min(self.std or (1.0,)) <= 0:
+            raise ValueError("std must be above 0")
         if self.pad and self.crop != "pad":
             warnings.warn("data.pad is ignored without crop: pad", stacklevel=2)
         if self.crop != "resized" and {"scale", "ratio"} & self.model_fields_set:

@@ -115,6 +115,11 @@ class SplitLoader:
         return tensor.pin_memory().to(self._device, non_blocking=True)
 
 
+def normalisation_of(manifest: Manifest, data: DataParams) -> Normalisation:
+    """Mean and std that images are normalised with: the parameters', else the training images'."""
+    return data.mean or manifest.mean, data.std or manifest.std
+
+
 def open_split(
     directory: str | Path,
     split: Literal["train", "val"],
@@ -133,7 +138,8 @@ def open_split(
     Args:
         batch_size: per rank.
         threads: that decode images (FFCV), or processes (folder; 1 decodes in this one).
-        normalisation: mean and std that a network was trained with elsewhere; default the data's.
+        normalisation: mean and std that a network was trained with elsewhere; default the
+            parameters' or the data's (`normalisation_of`).
 
     Raises:
         InputError: not prepared, prepared for the other loader, truncated or altered files,
@@ -169,7 +175,7 @@ def open_split(
         rank=rank,
         world=world,
         device=torch.device(device),
-        normalisation=normalisation or (manifest.mean, manifest.std),
+        normalisation=normalisation or normalisation_of(manifest, data),
     )
 
 

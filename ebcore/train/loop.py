@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ebcore.data.loader import Batch, open_split
+from ebcore.data.loader import Batch, normalisation_of, open_split
 from ebcore.data.manifest import load_manifest
 from ebcore.files import atomic_write
 from ebcore.models import EBResNet, Network
@@ -248,13 +248,14 @@ class Trainer:
         }
         with atomic_write(self.job.folder / RESULT) as file:
             json.dump(result, file)
-        manifest, data = load_manifest(BETON), self.job.params.data
+        data = self.job.params.data
+        mean, std = normalisation_of(load_manifest(BETON), data)
         # Nothing here changes from run to run: equal training gives an equal file.
         metadata = {
             "stage": self.job.stage,
             "classes": self.images.classes,
-            "mean": list(manifest.mean),
-            "std": list(manifest.std),
+            "mean": list(mean),
+            "std": list(std),
             "image_size": data.image_size,
             "resize": data.resize,
             "data_sha256": self.job.data_sha256,

@@ -246,6 +246,20 @@ def test_a_network_from_elsewhere_brings_its_own_normalisation(
     torch.testing.assert_close(batches[1], (batches[0] * std + mean - 0.25) / 0.5)
 
 
+def test_parameters_may_give_mean_and_std(prepared: Path, varied: Path, data: Make) -> None:
+    manifest = load_manifest(prepared / "folder")
+    batches = []
+    for given in ({}, {"mean": (0.1, 0.2, 0.3)}, {"std": (0.9, 0.8, 0.7)}):
+        params = data(varied, loader="folder", **RESIZED, **given)
+        with _open(prepared, params, "val") as loader:
+            batches.append(next(loader.epoch(0)).images)
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (manifest.mean, manifest.std))
+    pixels = batches[0] * std + mean
+    other_mean, other_std = torch.tensor([0.1, 0.2, 0.3]), torch.tensor([0.9, 0.8, 0.7])
+    torch.testing.assert_close(batches[1], (pixels - other_mean.view(3, 1, 1)) / std)
+    torch.testing.assert_close(batches[2], (pixels - mean) / other_std.view(3, 1, 1))
+
+
 @pytest.mark.parametrize("loader", LOADERS)
 def test_images_of_another_size_need_a_resize(
     prepared: Path, varied: Path, data: Make, loader: str
