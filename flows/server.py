@@ -198,10 +198,15 @@ def own_server() -> Iterator[str]:
     Raises:
         InputError: it does not start.
     """
+    from prefect.logging.handlers import APILogWorker  # a second, which a caller has spent
+
     port = free_port(0)
     origin = f"http://{HOST}:{port}"  # no page asks it
     with _started(port, "own-server.log", origin, "--no-ui", "--no-services") as (url, _):
-        yield url
+        try:
+            yield url
+        finally:  # else Prefect sends the last log lines when the server has gone
+            APILogWorker.drain_all(timeout=5)
 
 
 @contextmanager
