@@ -45,8 +45,10 @@ class Agent(LocalElasticAgent):
         assert group is not None
         close = group.close
 
-        def close_soon(number: signal.Signals | None = None, timeout: int = _LEAVE_SECONDS) -> None:
-            close(number, timeout)
+        def close_soon(
+            death_sig: signal.Signals | None = None, timeout: int = _LEAVE_SECONDS
+        ) -> None:
+            close(death_sig, timeout)
 
         # Called without arguments where one has died; where a stop was asked for, with 30 s.
         group.close = close_soon  # type: ignore[method-assign]
