@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +43,15 @@ class Agent(LocalElasticAgent):
         started: dict[int, Any] = super()._start_workers(worker_group)
         group = self._pcontext
         assert group is not None
+        close = group.close
+
+        def close_soon(
+            death_sig: signal.Signals | None = None, timeout: int = _LEAVE_SECONDS
+        ) -> None:
+            close(death_sig, timeout)
+
         # Called without arguments where one has died; where a stop was asked for, with 30 s.
-        group.close = partial(group.close, timeout=_LEAVE_SECONDS)  # type: ignore[method-assign]
+        group.close = close_soon  # type: ignore[method-assign]
         return started
 
     def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
