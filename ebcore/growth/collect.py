@@ -10,11 +10,12 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from ebcore.files import atomic_write
 from ebcore.growth.files import REPORT, TABLE
-from ebcore.growth.plot import accuracy_plot, standalone
+from ebcore.growth.plot import accuracy_plot
 from ebcore.growth.points import Point, read_points
 from ebcore.measure.paper import ROWS, Row
 from ebcore.params import Params
 from ebcore.report.page import fixed, scaled
+from ebcore.report.style import standalone
 
 
 def collect_stage(params: Params) -> dict[str, float]:
