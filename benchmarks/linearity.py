@@ -9,7 +9,8 @@ that of the weights:
 where an error is |v - s sign(v)| / |v| with the best s (`ebcore.measure.linearity`). A larger
 penalty pulls the values towards +-s, as BNN+'s regulariser does with weights. For each penalty,
 seed and layer: both errors and the linearity of the trained network, maps fitted on the training
-images, everything scored on the validation images. Writes results/linearity.csv.
+images, everything scored on the validation images. Writes results/linearity.csv and, beside it, the
+plot linearity.svg.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks._linearity_plot import linearity_plot
 from ebcore.data.digits import VAL_EVERY
 from ebcore.errors import exit_on_input_error
+from ebcore.files import atomic_write
 from ebcore.layers import BinaryConv2d
 from ebcore.measure.linearity import linearity
 from ebcore.measure.machine import machine
@@ -157,8 +160,11 @@ def main() -> None:
             found = measure(penalised, penalty, seed, arguments.epochs)
             rows += [{**row, **about} for row in found]
             write_rows(arguments.out, COLUMNS, rows)  # what there is outlives what comes after
+    plot = arguments.out.with_suffix(".svg")
+    with atomic_write(plot) as file:
+        file.write(linearity_plot(rows))
     show(rows)
-    print(f"{len(rows)} rows in {arguments.out}")
+    print(f"{len(rows)} rows in {arguments.out}, drawn in {plot}")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from prefect.flows import EntrypointType
 from prefect.runner import Runner
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from ebcore.ablation.files import ABLATION
 from ebcore.errors import InputError, exit_on_input_error
 from ebcore.growth.files import GROWTH
 from flows.graph import PIPELINE
@@ -47,7 +48,8 @@ def main() -> int:
     """Serves until stopped; returns 0."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with exit_on_input_error(), ExitStack() as stack:
-        flows = [*stage_flows(PIPELINE, str(GROWTH / "dvc.yaml")), pipeline]
+        studies = (str(folder / "dvc.yaml") for folder in (GROWTH, ABLATION))
+        flows = [*stage_flows(PIPELINE, *studies), pipeline]
         url = running_server() or stack.enter_context(prefect_server())
         check_answers(url)
         stack.enter_context(temporary_settings({PREFECT_API_URL: url}))

@@ -90,11 +90,19 @@ class Stage:
 
 @dataclass(frozen=True)
 class StageRun:
-    """What a body gets: parameters, and where its lines and records go."""
+    """What a body gets.
+
+    Attributes:
+        params: see `Stage`.
+        on_line: takes lines for the log.
+        on_record: takes a training's records, for the progress bar and the stage's MLflow run.
+        on_progress: takes them for the progress bar alone.
+    """
 
     params: Params
     on_line: Callable[[str], None]
     on_record: Callable[[dict[str, Any]], None]
+    on_progress: Callable[[dict[str, Any]], None]
 
 
 def perform(stage: Stage | Callable[[], Stage], force: bool = False) -> State[None] | None:
@@ -226,7 +234,7 @@ def _work(stage: Stage) -> None:
             progress.show(record)
             tracker.record(record)
 
-        metrics = stage.body(StageRun(params, log, on_record))
+        metrics = stage.body(StageRun(params, log, on_record, progress.show))
         tracker.finish(metrics or {})
     count_as_done(stage.address)
 

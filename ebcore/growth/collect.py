@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 
 import pandas as pd
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from ebcore.files import atomic_write
 from ebcore.growth.files import REPORT, TABLE
-from ebcore.growth.plot import accuracy_plot, standalone
-from ebcore.growth.points import Point, read_points
+from ebcore.growth.plot import accuracy_plot
+from ebcore.growth.points import read_points
 from ebcore.measure.paper import ROWS, Row
 from ebcore.params import Params
-from ebcore.report.page import fixed, scaled
+from ebcore.report.style import standalone
+from ebcore.study.page import study_page
 
 
 def collect_stage(params: Params) -> dict[str, float]:
@@ -33,26 +32,19 @@ def collect_stage(params: Params) -> dict[str, float]:
     with atomic_write(REPORT / "accuracy.svg") as file:
         file.write(standalone(svg))
     with atomic_write(REPORT / "index.html") as file:
-        file.write(_page(params, points, svg, bool(paper)))
+        file.write(
+            study_page(
+                "ebcore.growth",
+                "growth.html",
+                params=params,
+                points=points,
+                svg=svg,
+                with_paper=bool(paper),
+            )
+        )
     return {f"top1_{point.name}": point.top1 for point in points}
 
 
 def paper_points() -> list[Row]:
     """What the paper's figures show: stage I networks with their operations."""
     return [row for row in ROWS if row.source.startswith("EBConv Fig") and row.top1_stage1]
-
-
-def _page(params: Params, points: Sequence[Point], svg: str, with_paper: bool) -> str:
-    environment = Environment(
-        loader=ChoiceLoader(
-            [PackageLoader("ebcore.growth", "."), PackageLoader("ebcore.report", ".")]
-        ),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(fixed=fixed, scaled=lambda value: scaled(value, ""))
-    return environment.get_template("growth.html").render(
-        params=params, points=points, svg=svg, with_paper=with_paper
-    )

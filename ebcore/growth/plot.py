@@ -86,8 +86,3 @@ def _move(text: Any, place: tuple[float, float, str]) -> None:
 
 def _area(box: Bbox | None) -> float:
     return 0.0 if box is None else float(box.width * box.height)
-
-
-def standalone(svg: str) -> str:
-    """The inline <svg> as a file of its own."""
-    return svg.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1) + "\n"

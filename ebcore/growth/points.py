@@ -9,6 +9,7 @@ from ebcore.errors import InputError
 from ebcore.growth.files import point_file
 from ebcore.growth.structures import operations
 from ebcore.params import Params, StructureParams
+from ebcore.study.options import options_text
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,7 @@ def _point(params: Params, name: str, structure: StructureParams) -> Point:
             name=name,
             series=structure.series,
             spec=structure.spec,
-            options=" ".join(
-                f"{key}={str(value).lower()}"
-                for key, value in structure.overrides.items()
-                if key != "spec"
-            ),
+            options=options_text({k: v for k, v in structure.overrides.items() if k != "spec"}),
             experts=structure.experts,
             bops=count.bops,
             flops=count.flops,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from ebcore.data.manifest import load_manifest
 from ebcore.files import atomic_write
@@ -14,11 +13,10 @@ from ebcore.growth.structures import check_structures, find_structure, operation
 from ebcore.methods.ebconv import replicate
 from ebcore.models.checkpoint import load_resnet, save_model
 from ebcore.params import Params
+from ebcore.study.records import InTurn, Record
 from ebcore.train.job import make_job
 from ebcore.train.launch import Trained, trained
 from ebcore.workspace import BETON
-
-Record = Callable[[dict[str, Any]], None]
 
 
 def growth_stage(
@@ -51,21 +49,16 @@ def growth_stage(
     gate = {"gate": params.model.gate, "temperature": params.model.temperature}
     one = mine.model_copy(update={"model": mine.model.model_copy(update=gate)})
     results: list[Trained] = []
-    last = {"step": 0, "epoch": 0}
-
-    def note(record: dict[str, Any]) -> None:
-        last.update(step=record["step"], epoch=record["epoch"])
-        on_record(record)
-
-    with trained(make_job("train_one", 1, one), on_line=on_line, on_record=note) as result:
+    records = InTurn(on_record)
+    job = make_job("train_one", 1, one)
+    with trained(job, on_line=on_line, on_record=records.next_training()) as result:
         results.append(result)
         if structure.experts > 1:
             start = result.network.with_name(f"replicate-{name}.safetensors")
             _replicate(result.network, start, mine, structure.experts)
     if structure.experts > 1:
         job = make_job("train_experts", structure.experts, mine, start=start)
-        later = _counting_on(on_record, last["step"], last["epoch"])
-        with trained(job, on_line=on_line, on_record=later) as result:
+        with trained(job, on_line=on_line, on_record=records.next_training()) as result:
             results.append(result)
     final = results[-1].metrics
     classes = len(load_manifest(BETON).classes)
@@ -93,15 +86,3 @@ def _replicate(source: Path, target: Path, params: Params, experts: int) -> None
     model.config |= {"gate": params.model.gate, "temperature": params.model.temperature}
     copy = replicate(model, experts, params.seed)
     save_model(target, copy, {**model.metadata, "stage": "replicate"})
-
-
-def _counting_on(on_record: Record, steps: int, epochs: int) -> Record:
-    """Steps and epochs of a second training follow those of the first."""
-
-    def shifted(record: dict[str, Any]) -> None:
-        moved = {**record, "step": record["step"] + steps, "epoch": record["epoch"] + epochs}
-        if "steps" in record:
-            moved["steps"] = record["steps"] + steps
-        on_record(moved)
-
-    return shifted

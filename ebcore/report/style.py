@@ -95,6 +95,11 @@ def inline_svg(figure: Any, label: str) -> str:
     return text.replace(_INK, "currentColor").replace("xlink:href", "href")
 
 
+def standalone(svg: str) -> str:
+    """What `inline_svg` gave as a file of its own."""
+    return svg.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1) + "\n"
+
+
 def _keep_width(match: re.Match[str]) -> str:
     width = round(float(match.group(2)) * 4 / 3)  # pt to CSS px
     return f'{match.group(1)} style="max-width:{width}px"'

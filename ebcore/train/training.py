@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ebcore.models import Network
 
 # By what a stage's name begins with: the module of ebcore.methods it belongs to.
-METHODS = {"train": "ebconv", "hybrid": "hybrid", "ftbnn": "ftbnn"}
+METHODS = {"train": "ebconv", "hybrid": "hybrid", "ftbnn": "ftbnn", "ablation": "ftbnn"}
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ def test_every_stage_has_a_flow_of_its_name() -> None:
 
 
 def test_no_parameter_reaches_a_shell() -> None:
-    for path in ("dvc.yaml", "growth/dvc.yaml"):
+    for path in ("dvc.yaml", "growth/dvc.yaml", "ablation/dvc.yaml"):
         commands = re.findall(r"\bcmd:.*", (ROOT / path).read_text())
         assert commands
         assert all(re.fullmatch(r"cmd: exec python -m flows\.\w+", line) for line in commands)

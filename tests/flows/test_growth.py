@@ -14,11 +14,12 @@ from ebcore.errors import InputError
 from ebcore.growth.files import TABLE
 from flows import work
 from flows.growth import _stage
-from flows.study import study_table
+from flows.study import growth_table
 from flows.tracking import Tracker
 from flows.work import EXPERIMENT
 from tests.flows.conftest import Checkout
 from tests.flows.test_dvc import ROOT, commit_as_done, dvc, out_of_date, pipeline, set_params
+from tests.growth.conftest import study_params
 
 __all__ = ["pipeline"]
 
@@ -123,7 +124,7 @@ def test_the_terminals_table_has_a_row_for_each_point(
         "name,series,spec,experts,bops,flops,top1,top5,seconds\n"
         "one,E = 1,1111-1-1:1:1:1,1,6193152,319232,98.6111,100.0,17.2\n"
     )
-    table = study_table()
+    table = growth_table(study_params())
     cells = [next(iter(column.cells)) for column in table.columns]
     assert cells == ["one", "E = 1", "1111-1-1:1:1:1", "1", "6.19", "0.32", "98.61", "100.00", "17"]
 
