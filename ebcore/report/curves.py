@@ -11,7 +11,9 @@ from ebcore.report.files import Row
 from ebcore.report.style import colours, figure_style, inline_svg
 
 
-def training_curves(rows_by_label: Mapping[str, list[Row]], title: str, name: str) -> dict[str, str]:
+def training_curves(
+    rows_by_label: Mapping[str, list[Row]], title: str, name: str
+) -> dict[str, str]:
     """A training's two figures: "accuracy", "loss" (training solid, validation dotted).
 
     Args:

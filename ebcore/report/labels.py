@@ -18,9 +18,7 @@ _PLACES = [
 ]  # fmt: skip
 
 
-def place_labels(
-    figure: Any, axes: Any, labels: Sequence[tuple[float, float, str]]
-) -> None:
+def place_labels(figure: Any, axes: Any, labels: Sequence[tuple[float, float, str]]) -> None:
     """Writes names beside their points (x, y, name), where they cover least of what is there."""
     figure.draw_without_rendering()  # fixes the layout that the boxes are measured in
     pixels = axes.transData.transform([(x, y) for x, y, _ in labels])

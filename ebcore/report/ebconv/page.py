@@ -16,6 +16,7 @@ from ebcore.report.ebconv.summary import usage_shares
 from ebcore.report.page import render_page
 from ebcore.workspace import SHARED_STAGES
 
+
 def render_ebconv(summary: dict[str, Any], branches: Sequence[Branch], *, tsne_samples: int) -> str:
     """The page's HTML."""
     stages = list(summary["training"])

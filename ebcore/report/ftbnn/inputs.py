@@ -17,9 +17,7 @@ def read_ftbnn(params: Params) -> Results:
     """
     return {
         stage: {
-            variant: {
-                seed: read_trained(stage, f"{variant}-{seed}") for seed in params.ftbnn.seeds
-            }
+            variant: {seed: read_trained(stage, f"{variant}-{seed}") for seed in params.ftbnn.seeds}
             for variant in params.ftbnn.compared
         }
         for stage in STEPS
