@@ -1,4 +1,4 @@
-"""How the report reads results: what is missing or damaged is named, with the stage that makes it."""
+"""How the report reads results; what is missing or damaged is named, with its stage."""
 
 from __future__ import annotations
 

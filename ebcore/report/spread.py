@@ -11,7 +11,7 @@ _ROUNDING = 1e-9  # percent: what summing shares of images may differ by
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:
-    """Values, one per seed -> values, mean, std (n - 1; None of one value), seeds (their number)."""
+    """Values, one per seed -> values, mean, std (n - 1; None of one value), number of seeds."""
     std = stdev(values) if len(values) > 1 else None
     return {"values": list(values), "mean": fmean(values), "std": std, "seeds": len(values)}
 

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+
 from ebcore.methods.ebconv import STEPS
 from ebcore.report.curves import training_curves
 from ebcore.report.ebconv import figures
