@@ -1,4 +1,4 @@
-"""Stage report: one page that compares the expert counts."""
+"""Stage report: a page per method, and one that compares them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from typing import Any
 from prefect import flow
 from prefect.states import State
 
+from ebcore.train.training import METHODS
 from ebcore.workspace import REPORT
 from flows.stage import Stage, StageRun, main, perform
 
 
 @flow(name="report", flow_run_name="report", log_prints=True)
 def report(force: bool = False) -> State[Any] | None:
-    files = (str(REPORT / "index.html"), str(REPORT / "summary.json"))
-    return perform(Stage("report", _body, parameters=("experts", "report"), artifacts=files), force)
+    pages = [f"{name}.html" for name in dict.fromkeys(METHODS.values())]
+    files = tuple(str(REPORT / name) for name in ("index.html", *pages, "summary.json"))
+    keys = ("experts", "networks", "report")
+    return perform(Stage("report", _body, parameters=keys, artifacts=files), force)
 
 
 def _body(run: StageRun) -> dict[str, Any]:

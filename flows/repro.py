@@ -21,7 +21,7 @@ from flows.dvc_process import LEAVE_SECONDS
 from flows.environment import dvc_environment
 from flows.server import page_of, prefect_server, running_server
 from flows.stage import ERROR_FILE
-from flows.summary import results_table
+from flows.summary import results_tables
 
 _DVC = [sys.executable, "-m", "dvc"]
 
@@ -102,7 +102,8 @@ def _run_dvc(pipeline: str, error_file: str) -> int:
 
 def _say_results(params: Params) -> None:
     print()
-    Console().print(results_table(params))
+    for table in results_tables(params):
+        Console().print(table)
     print()
     print(f"Report:   {Path(REPORT / 'index.html').resolve()}")
     print("Compare:  make ui   (Prefect: stages and logs; MLflow: curves by expert count)")

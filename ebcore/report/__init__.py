@@ -1,4 +1,4 @@
-"""The report: every result of a run on one page that needs no network."""
+"""The report: a page per method and one that compares them; none needs a network."""
 
 from ebcore.report.stage import report_stage
 

@@ -81,10 +81,13 @@ def write_scratch(folder: Path, params: Params, cut: Cut) -> Params:
 
 
 def cut_params(params: Params, cut: Cut, images: Path) -> dict[str, Any]:
-    """The profile's parameters with fewer images, steps and repeats; the network stays."""
+    """The profile's parameters with fewer images, steps and repeats; EBConv's network stays."""
     content = params.model_dump(mode="json", exclude_unset=True)
     content |= {"experts": cut.experts, "workers": cut.workers}
     content["data"] |= {"folder": str(images), "fetch": []}
+    content["hybrid"] |= {"seeds": []}  # EBConv's stages alone are tried
+    content["ftbnn"] |= {"seeds": []}
+    content["networks"] = []
     for stage in params.training_stages:
         content[stage] |= {
             "epochs": EPOCHS,

@@ -14,13 +14,20 @@ import pytest
 from ebcore.errors import InputError
 from ebcore.params import Params
 from ebcore.report import report_stage
+from tests.report.made_up import (
+    ftbnn_params,
+    hybrid_params,
+    write_ftbnn,
+    write_hybrid,
+    write_network,
+)
 
 Results = Callable[[list[int]], Params]
 
 
 def test_page_holds_every_count_and_its_figures(results: Results) -> None:
     metrics = report_stage(results([1, 4]))
-    page = Path("report/index.html").read_text()
+    page = Path("report/ebconv.html").read_text()
     assert metrics == {
         "packed_top1_1": 96.5,
         "packed_top1_4": 96.5,
@@ -34,14 +41,43 @@ def test_page_holds_every_count_and_its_figures(results: Results) -> None:
     assert page.count("<svg") == 2 + 6 + 2 + 3
 
 
-def test_page_loads_nothing(results: Results) -> None:
-    report_stage(results([1, 2]))
-    page = Path("report/index.html").read_text()
-    loaded = re.findall(r"""(?:src|href|srcset|action|data)\s*=\s*["']([^"']*)""", page)
-    assert loaded, "figures refer to their own clip paths"
-    assert all(target.startswith(("#", "data:")) for target in loaded), loaded
-    assert all(target.startswith("#") for target in re.findall(r"url\(\s*['\"]?([^)'\"]*)", page))
-    assert "<script" not in page and "@import" not in page and "http" not in page
+def with_other_methods(params: Params) -> Params:
+    write_hybrid({"fbin": [91.0, 92.0], "hybrid": [94.0, 95.0]}, {0: [6], 1: [10]})
+    write_ftbnn({"baseline": [96.0], "relu": [95.0]})
+    write_network("hybrid_train-1", 95.0, packed=0.05, torch_fp32=1.0)
+    params = ftbnn_params(hybrid_params(params, [0, 1]), [0], ["baseline", "relu"])
+    return params.model_copy(update={"networks": ["hybrid_train-1"]})
+
+
+def test_pages_load_nothing_and_link_to_each_other(results: Results) -> None:
+    metrics = report_stage(with_other_methods(results([2])))
+    assert metrics["packed_top1_hybrid_train-1"] == 95.0
+    pages = {path.name: path.read_text() for path in Path("report").glob("*.html")}
+    assert set(pages) == {"index.html", "ebconv.html", "hybrid.html", "ftbnn.html"}
+    for name, page in pages.items():
+        found = re.findall(r"""(?:src|href|srcset|action|data)\s*=\s*["\']([^"\']*)""", page)
+        links = {target for target in found if not target.startswith(("#", "data:"))}
+        assert links == set(pages) - {name}
+        assert any(target.startswith("#") for target in found), "figures have their own clip paths"
+        assert all(t.startswith("#") for t in re.findall(r"url\(\s*['\"]?([^)'\"]*)", page))
+        assert "<script" not in page and "@import" not in page and "http" not in page
+    summary = json.loads(Path("report/summary.json").read_text())
+    assert [row["network"] for row in summary["networks"]] == [2, "hybrid_train-1"]
+    hybrid, ftbnn = summary["methods"]["hybrid"], summary["methods"]["ftbnn"]
+    assert hybrid["versions"]["hybrid"]["top1"]["mean"] == 94.5
+    assert hybrid["choices"]["1"]["chosen"] == [10]
+    assert ftbnn["claim"]["outcome"] == "better"
+    assert ftbnn["variants"]["relu"]["top1_real_weights"]["values"] == [96.0]
+
+
+def test_methods_without_seeds_have_neither_page_nor_row(results: Results) -> None:
+    report_stage(results([1]))
+    assert {path.name for path in Path("report").iterdir()} == {
+        *("index.html", "ebconv.html", "summary.json")
+    }
+    index = Path("report/index.html").read_text()
+    assert "ebconv.html" in index and "hybrid" not in index and "ftbnn" not in index
+    assert "claims" not in index
 
 
 def test_summary_holds_the_table_s_numbers(results: Results) -> None:
@@ -61,7 +97,7 @@ def test_summary_holds_the_table_s_numbers(results: Results) -> None:
 
 def test_same_inputs_give_the_same_bytes_in_another_process(results: Results) -> None:
     """Also under another hash seed: no set or dict order may show."""
-    params = results([1, 2])
+    params = with_other_methods(results([2]))
     report_stage(params)
     Path("params.json").write_text(params.model_dump_json())
     digests = [_digest()]
@@ -78,8 +114,9 @@ def test_same_inputs_give_the_same_bytes_in_another_process(results: Results) ->
 
 
 def _digest() -> list[str]:
-    names = ("report/index.html", "report/summary.json")
-    return [hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in names]
+    return [
+        hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(Path("report").iterdir())
+    ]
 
 
 def test_files_of_unlisted_counts_are_not_read(results: Results) -> None:
@@ -127,4 +164,4 @@ def test_missing_int8_is_a_dash(results: Results) -> None:
     assert len(kept) < len(metrics)
     path.write_text(json.dumps(kept))
     report_stage(params)
-    assert "<td>\N{EN DASH}</td>" in Path("report/index.html").read_text()
+    assert "<td>\N{EN DASH}</td>" in Path("report/ebconv.html").read_text()

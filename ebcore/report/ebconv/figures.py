@@ -1,4 +1,4 @@
-"""The report's figures, each as an inline <svg>."""
+"""The figures of EBConv's page, each as an inline <svg>."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from matplotlib import pyplot
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.ticker import MaxNLocator
 
-from ebcore.report.inputs import Branch, Row
+from ebcore.report.ebconv.inputs import Branch
 from ebcore.report.style import PALETTE, colours, figure_style, inline_svg
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -35,34 +34,6 @@ def accuracy_by_experts(branches: Sequence[Branch], titles: dict[str, str]) -> s
         axes.margins(x=0.08, y=0.15)
         figure.legend(fontsize=8, loc="outside upper center", ncols=2)
         return inline_svg(figure, "Validation accuracy after each step by number of experts")
-
-
-def curve(
-    rows_by_label: dict[str, list[Row]], columns: dict[str, str], title: str, ylabel: str, name: str
-) -> str:
-    """Epoch curves: a colour per label, a line style per column.
-
-    Args:
-        rows_by_label: the rows of plots/<stage>.csv, by legend text.
-        columns: {column of the CSV: line style}.
-    """
-    with figure_style(name):
-        figure, axes = pyplot.subplots(figsize=(4.2, 2.8), layout="constrained")
-        shades = colours(len(rows_by_label))
-        for colour, (label, rows) in zip(shades, rows_by_label.items(), strict=True):
-            epochs = [float(row["epoch"]) for row in rows]
-            for index, (column, style) in enumerate(columns.items()):
-                values = [float(row[column]) for row in rows]
-                text = label if index == 0 and label else None
-                axes.plot(epochs, values, style, color=colour, label=text)
-        axes.set_title(title)
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(ylabel)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(axis="y")
-        if any(rows_by_label):
-            axes.legend(fontsize=8)
-        return inline_svg(figure, f"{title}: {ylabel} by epoch")
 
 
 def usage_by_layer(shares: Array, layers: Sequence[str], name: str) -> str:

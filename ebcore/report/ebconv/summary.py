@@ -1,4 +1,4 @@
-"""The report's numbers as one mapping: report/summary.json, and the source of its tables."""
+"""The numbers of EBConv's page as one mapping, and the source of its tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ebcore.measure.peers import LAYERS_ONLY, title
 from ebcore.measure.rows import MACHINE_COLUMNS, NETWORK
 from ebcore.measure.usage import ALL_CLASSES
 from ebcore.params import Params
-from ebcore.report.inputs import Branch
+from ebcore.report.ebconv.inputs import Branch
 
 
 def summarize(params: Params, branches: Sequence[Branch]) -> dict[str, Any]:

@@ -1,9 +1,7 @@
-"""What the report reads: the files of the listed expert counts, and no others."""
+"""What EBConv's page reads: the files of the listed expert counts, and no others."""
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +10,10 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from ebcore.checkpoint import load_checkpoint
-from ebcore.errors import InputError
 from ebcore.params import Params
+from ebcore.report.files import Row, read, read_json, read_rows
 from ebcore.workspace import SHARED_STAGES, curve_file, evaluation_file, metrics_file
 
-Row = dict[str, str]
 _T = TypeVar("_T")
 
 
@@ -73,39 +70,16 @@ def read_branch(params: Params, experts: int) -> Branch:
     stages = (*training, "pack", "benchmark", "evaluate")
     return Branch(
         experts,
-        {s: _read(metrics_file(s, experts), s, experts, _read_json) for s in stages},
-        {s: _read(curve_file(s, experts), s, experts, _read_rows) for s in training},
-        _read(curve_file("evaluate-usage", experts), "evaluate", experts, _read_rows),
-        _read(curve_file("benchmark", experts), "benchmark", experts, _read_rows),
+        {s: _read(metrics_file(s, experts), s, experts, read_json) for s in stages},
+        {s: _read(curve_file(s, experts), s, experts, read_rows) for s in training},
+        _read(curve_file("evaluate-usage", experts), "evaluate", experts, read_rows),
+        _read(curve_file("benchmark", experts), "benchmark", experts, read_rows),
         _read(evaluation_file(experts), "evaluate", experts, _read_evaluation),
     )
 
 
-def _read(path: Path, stage: str, experts: int, read: Callable[[Path], _T]) -> _T:
-    name = stage if stage in SHARED_STAGES else f"{stage}@{experts}"
-    if not path.is_file():
-        raise InputError(
-            path, "does not exist", f"Run the stage that makes it: `dvc repro {name}`."
-        )
-    try:
-        return read(path)
-    except InputError:
-        raise
-    except (ValueError, KeyError, OSError) as error:
-        remedy = f"Delete it and make it again: `dvc repro {name}`."
-        raise InputError(path, f"is damaged ({error})", remedy) from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(content, dict):
-        raise ValueError("no mapping")
-    return content
-
-
-def _read_rows(path: Path) -> list[Row]:
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+def _read(path: Path, stage: str, experts: int, reader: Callable[[Path], _T]) -> _T:
+    return read(path, stage if stage in SHARED_STAGES else f"{stage}@{experts}", reader)
 
 
 def _read_evaluation(path: Path) -> Evaluation:

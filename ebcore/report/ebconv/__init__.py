@@ -1,0 +1,1 @@
+"""EBConv's page: all expert counts side by side."""

@@ -1,0 +1,1 @@
+"""FTBNN's page: the compared variants over seeds."""

@@ -1,0 +1,1 @@
+"""The page of Hybrid Binary Networks: its versions over seeds, and which layers were chosen."""
