@@ -241,8 +241,9 @@ class VariantParams(ModelOptions):
 
     @property
     def overrides(self) -> dict[str, Any]:
-        """What it sets of the model."""
-        return self.model_dump(include=set(ModelParams.model_fields), exclude_unset=True)
+        """What it sets of the model; null is a value there, but for spec."""
+        given = self.model_dump(include=set(ModelParams.model_fields), exclude_unset=True)
+        return {key: value for key, value in given.items() if (key, value) != ("spec", None)}
 
 
 class FtbnnParams(_Section):

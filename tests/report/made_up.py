@@ -14,7 +14,7 @@ from ebcore.measure.benchmark import metrics_of
 from ebcore.measure.rows import COLUMNS
 from ebcore.measure.usage import usage_counts, usage_rows, write_usage
 from ebcore.methods import hybrid
-from ebcore.params import TRAINING_STAGES, Params, load_params
+from ebcore.params import TRAINING_STAGES, HybridNetworkParams, Params, load_params
 from ebcore.workspace import branch, curve_file, evaluation_file, metrics_file
 
 PARAMS = Path(__file__).parents[2] / "params" / "digits.yaml"
@@ -134,7 +134,13 @@ LAYERS_OF_HYBRID = 17  # ResNet-18's with numbers 2 to 17, and the first
 
 
 def hybrid_params(params: Params, seeds: Sequence[int], versions: Sequence[str] = ()) -> Params:
-    section = params.hybrid.model_copy(update={"seeds": seeds, "versions": versions})
+    """Parameters with a ResNet-18 of 8 channels in its first stage."""
+    network = HybridNetworkParams(
+        architecture="hybrid-resnet-18", stem="small", width=8, binary_last=True
+    )
+    section = params.hybrid.model_copy(
+        update={"seeds": seeds, "versions": versions, "network": network}
+    )
     return params.model_copy(update={"hybrid": section})
 
 
