@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from benchmarks._linearity_plot import linearity_plot
 from benchmarks.linearity import INPUTS, SIZE, WEIGHTS, digits, squared_error, train
 from ebcore.measure.linearity import linearity, quantization_error
 
@@ -36,3 +37,22 @@ def test_a_penalty_lowers_its_error(penalised: str, key: str) -> None:
         layers = linearity(model, [images], [images], positions=4)
         errors.append(sum(getattr(layer, key) for layer in layers) / len(layers))
     assert errors[1] < 0.95 * errors[0]
+
+
+def test_the_plot_has_a_panel_per_error_and_a_line_per_layer() -> None:
+    rows = [
+        {"penalised": what, "penalty": penalty, "seed": seed, "layer": f"stages.{layer}.0.0.conv",
+         "r2": 0.8, "input_error": 0.5, "weight_error": 0.4}
+        for what, penalty in (("nothing", 0.0), (INPUTS, 3.0), (WEIGHTS, 3.0))
+        for seed in (0, 1)
+        for layer in (0, 1)
+    ]  # fmt: skip
+    drawn = linearity_plot(rows)
+    assert drawn.startswith('<svg xmlns="http://www.w3.org/2000/svg"')
+    for words in ("0.0.0", "1.0.0", "penalty 0", "penalty 3"):
+        assert drawn.count(f">{words}<") == 1
+    for what in (INPUTS, WEIGHTS):
+        assert f"quantization error of the {what}" in drawn
+    # a panel: for each of 2 layers the means without and with a penalty, 2 + 2 seeds
+    dots = drawn.count("fill-opacity: 0.45")
+    assert dots == 2 * 2 * (2 + 2)

@@ -43,25 +43,17 @@ def stale(folder: Path) -> set[str]:
     return {name.removeprefix(f"{ABLATION}:") for name in out_of_date(folder)}
 
 
-@pytest.mark.parametrize(
-    ("variants", "expected"),
-    [
-        ({"base": BASE, "concat": CONCAT, "new": {**BASE, "activation": "relu"}}, {"ablation@new"}),
+def test_a_change_concerns_the_variants_it_is_about(study: Path) -> None:
+    relu = {**BASE, "activation": "relu"}
+    for variants, expected in (
+        ({"base": BASE, "concat": CONCAT, "new": relu}, {"ablation@new"}),
         ({"base": BASE, "concat": {**CONCAT, "activation": "relu"}}, {"ablation@concat"}),
         ({"base": BASE}, set()),
-    ],
-    ids=["new", "changed", "removed"],
-)
-def test_a_variant_concerns_itself_and_the_table(
-    study: Path, variants: dict[str, Any], expected: set[str]
-) -> None:
-    set_params(study, ftbnn__variants=variants)
-    assert stale(study) - {"report"} == expected | {"ablation_table"}
-
-
-def test_a_seed_concerns_every_variant_and_other_methods_none(study: Path) -> None:
-    set_params(study, ftbnn__seeds=[0, 1])
-    assert {"ablation@base", "ablation@concat", "ablation_table"} <= stale(study)
+    ):
+        set_params(study, ftbnn__variants=variants)
+        assert stale(study) - {"report"} == {*expected, "ablation_table"}
+    set_params(study, ftbnn=section([0, 1], base=BASE, concat=CONCAT))
+    assert stale(study) - {"report"} == {"ablation@base", "ablation@concat", "ablation_table"}
     set_params(study, ftbnn__seeds=[0], train_binary__lr=0.5, seed=1)
     assert not any(name.startswith("ablation") for name in stale(study))
 
