@@ -130,9 +130,9 @@ def test_make_knows_each_study(capsys: pytest.CaptureFixture[str], monkeypatch: 
     for name, study in STUDIES.items():
         assert f"\n{name}: .venv/.project" in makefile and f"-m flows.study {name}\n" in makefile
         assert (ROOT / study.folder / "dvc.yaml").is_file()
-    monkeypatch.setattr("sys.argv", ["study", "groth"])
+    monkeypatch.setattr("sys.argv", ["study", "grow"])
     assert main() == 2
-    assert "got ['groth']. Use one of growth, ablation." in capsys.readouterr().err
+    assert "got ['grow']. Use one of growth, ablation." in capsys.readouterr().err
 
 
 def test_the_profiles_variants_have_a_stage_each() -> None:

@@ -92,14 +92,17 @@ def test_other_parameters_or_data_are_another_branch_but_not_other_repeats(
 
 def test_the_report_fills_in_what_did_not_run_again(params: Params) -> None:
     """A change that alters no result starts a branch whose later stages DVC leaves out."""
+    network = "ftbnn_binary-relu-0"
+    params = params.model_copy(update={"networks": [network]})
     Path("metrics").mkdir()
-    for experts in params.experts:
+    for item in (*params.experts, network):
         for name, metrics in (("pack", PACK), ("evaluate", EVALUATE), ("benchmark", BENCHMARK)):
-            Path(f"metrics/{name}-{experts}.json").write_text(json.dumps(metrics))
+            Path(f"metrics/{name}-{item}.json").write_text(json.dumps(metrics))
     with Tracker(Stage("report", lambda run: None), params) as tracker:
         tracker.finish({})
     branches = found(stage="branch")
-    assert {run.data.tags["experts"] for run in branches} == {"1", "2", "4"}
+    names = {run.info.run_name for run in branches}
+    assert names == {"ebconv N=1", "ebconv N=2", "ebconv N=4", network}
     assert all(run.data.metrics == TABLE for run in branches)
     assert {run.info.status for run in branches} == {"FINISHED"}
 
