@@ -134,7 +134,7 @@ LAYERS_OF_HYBRID = 17  # ResNet-18's with numbers 2 to 17, and the first
 
 
 def hybrid_params(params: Params, seeds: Sequence[int], versions: Sequence[str] = ()) -> Params:
-    section = params.hybrid.model_copy(update={"seeds": seeds, "versions": versions})
+    section = params.hybrid.model_copy(update={"seeds": seeds, "versions": list(versions)})
     return params.model_copy(update={"hybrid": section})
 
 
