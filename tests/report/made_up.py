@@ -139,7 +139,7 @@ def hybrid_params(params: Params, seeds: Sequence[int], versions: Sequence[str] 
         architecture="hybrid-resnet-18", stem="small", width=8, binary_last=True
     )
     section = params.hybrid.model_copy(
-        update={"seeds": seeds, "versions": versions, "network": network}
+        update={"seeds": seeds, "versions": list(versions), "network": network}
     )
     return params.model_copy(update={"hybrid": section})
 
