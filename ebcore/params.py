@@ -8,7 +8,15 @@ from types import UnionType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from ebcore.errors import InputError
 
@@ -193,19 +201,29 @@ class TeacherParams(UntaughtParams):
     )
 
 
-Seeds = list[Annotated[int, Field(ge=0, lt=2**31)]]
+def _distinct(value: list[Any]) -> list[Any]:
+    if len(set(value)) != len(value):
+        raise ValueError("holds a value twice")
+    return value
+
+
+Distinct = AfterValidator(_distinct)
+Seeds = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Distinct]
 
 
 class PartitionParams(_Section):
     """Which layers keep real inputs; see `ebcore.methods.partition.PartitionOptions`."""
 
-    gamma: Annotated[float, Field(ge=0)] = 1.0
-    unit: Annotated[float, Field(gt=0)] = 1e6  # operations that count as 1
+    gamma: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    unit: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e6  # operations that count as 1
     normalise: Literal["none", "max", "mean", "sum"] = "none"
     share: Annotated[float, Field(gt=0, le=1)] = 0.3  # R, of the layers
     union: Positive = 1
-    layers: list[Annotated[int, Field(ge=2)]] = []  # an explicit choice
+    layers: Annotated[list[Annotated[int, Field(ge=2)]], Distinct] = []  # an explicit choice
     images: Positive = 512  # of the training set, that the error is a mean over
+
+
+_IMAGE_SIZES = {"alexnet": 224, "sketchanet": 225}  # px, where a layer's size hangs on it
 
 
 class HybridNetworkParams(_Section):
@@ -217,6 +235,19 @@ class HybridNetworkParams(_Section):
     image_size: Positive | None = None
     binary_last: bool | None = None
 
+    @model_validator(mode="after")
+    def _fits_the_architecture(self) -> HybridNetworkParams:
+        if self.architecture == "hybrid-resnet-18" and not isinstance(self.width, int | None):
+            raise ValueError("hybrid-resnet-18's width is its first stage's channels, whole")
+        if self.image_size is not None and self.architecture not in _IMAGE_SIZES:
+            raise ValueError(f"{self.architecture} has no image_size")
+        return self
+
+    @property
+    def side(self) -> int | None:
+        """px of the images that it is built for; None for any."""
+        return self.image_size or _IMAGE_SIZES.get(self.architecture)
+
     @property
     def settings(self) -> dict[str, Any]:
         """What it sets, and "architecture"."""
@@ -227,7 +258,9 @@ class HybridParams(_Section):
     """Hybrid Binary Networks; see `ebcore.methods.hybrid`. Without seeds nothing of it runs."""
 
     seeds: Seeds
-    versions: list[Literal["fprec", "wbin"]]  # trained beside fbin and hybrid, to compare with
+    versions: Annotated[
+        list[Literal["fprec", "wbin"]], Distinct
+    ]  # trained beside fbin and hybrid, to compare with
     network: HybridNetworkParams
     partition: PartitionParams = PartitionParams()
     train: UntaughtParams  # the same for every version
@@ -250,7 +283,9 @@ class FtbnnParams(_Section):
     """FTBNN; see `ebcore.methods.ftbnn`. Without seeds nothing of it runs."""
 
     seeds: Seeds
-    compared: list[PathName]  # variants of the pipeline; `make ablation` trains all of them
+    compared: Annotated[
+        list[PathName], Distinct
+    ]  # variants of the pipeline; `make ablation` trains all of them
     model: ModelParams
     variants: dict[PathName, VariantParams]
     train_real: UntaughtParams
@@ -282,7 +317,7 @@ class ReportParams(_Section):
 
 
 # A checkpoint's stem, for example hybrid_train-0 or ftbnn_binary-relu-0.
-NetworkName = Annotated[str, Field(pattern=r"^(hybrid|ftbnn)_[a-z]+(-[a-z0-9_]+)+$", max_length=60)]
+NetworkName = Annotated[str, Field(pattern=r"^(hybrid|ftbnn)_[a-z]+-[a-z0-9_-]+$", max_length=80)]
 
 
 class Params(_Section):
@@ -290,7 +325,7 @@ class Params(_Section):
 
     profile: str
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    experts: Annotated[list[Annotated[int, Field(ge=1, le=64)]], Field(min_length=1)]
+    experts: Annotated[list[Annotated[int, Field(ge=1, le=64)]], Field(min_length=1), Distinct]
     workers: Positive = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
     amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
@@ -310,14 +345,9 @@ class Params(_Section):
     growth: GrowthParams  # no default: growth/dvc.yaml reads it
     hybrid: HybridParams
     ftbnn: FtbnnParams
-    networks: list[NetworkName]  # of the other methods, to be packed, evaluated and benchmarked
-
-    @field_validator("experts")
-    @classmethod
-    def _distinct(cls, value: list[int]) -> list[int]:
-        if len(set(value)) != len(value):
-            raise ValueError("holds a count twice")
-        return value
+    networks: Annotated[
+        list[NetworkName], Distinct
+    ]  # of the other methods, to be packed, evaluated and benchmarked
 
     @model_validator(mode="after")
     def _teacher_is_trained(self) -> Params:
@@ -333,9 +363,11 @@ class Params(_Section):
     @model_validator(mode="after")
     def _batches_split_evenly(self) -> Params:
         trained: dict[str, TrainParams] = {s: self.train(s) for s in self.training_stages}
-        trained["hybrid.train"] = self.hybrid.train
-        trained["ftbnn.train_real"] = self.ftbnn.train_real
-        trained["ftbnn.train_binary"] = self.ftbnn.train_binary
+        if self.hybrid.seeds:
+            trained["hybrid.train"] = self.hybrid.train
+        if self.ftbnn.seeds:
+            trained["ftbnn.train_real"] = self.ftbnn.train_real
+            trained["ftbnn.train_binary"] = self.ftbnn.train_binary
         for name, train in trained.items():
             if train.batch_size % self.workers:
                 raise ValueError(f"{name}.batch_size must be a multiple of workers")
@@ -345,6 +377,15 @@ class Params(_Section):
     def _crops_have_room(self) -> Params:
         if self.evaluate.ten_crop and (self.data.resize or 0) <= self.data.image_size:
             raise ValueError("evaluate.ten_crop needs data.resize above data.image_size")
+        return self
+
+    @model_validator(mode="after")
+    def _network_fits_the_images(self) -> Params:
+        side, size = self.hybrid.network.side, self.data.image_size
+        if self.hybrid.seeds and side not in (None, size):
+            raise ValueError(
+                f"hybrid.network is built for images of {side} px, data.image_size is {size}"
+            )
         return self
 
     @model_validator(mode="after")

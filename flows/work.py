@@ -125,12 +125,17 @@ def describe(stage: Stage, params: Params, started: float) -> Work:
         **stage.tags,
     }
     content = params.model_dump(mode="json")
+    variants = params.ftbnn.variants.items()  # what each sets: the rest is the model's
+    content["ftbnn"]["variants"] = {
+        name: variant.model_dump(mode="json", exclude_unset=True) for name, variant in variants
+    }
     parameters = {key: content[key] for key in (*_COMMON, *stage.parameters)}
     if stage.experts is not None:
         tags["experts"] = str(stage.experts)
         parameters["experts"] = stage.experts
     if isinstance(stage.network, str):
         tags["network"] = stage.network
+        parameters["seed"] = stage.network.rpartition("-")[2]
     return Work(
         label=stage.label,
         started=int(started * 1000),
@@ -223,21 +228,21 @@ def _branch_of(stage: Stage, params: Params) -> Branch | None:
 
 
 def _branch(params: Params, network: int | str) -> Branch:
-    content = params.model_dump(mode="json")
-    common = {key: content[key] for key in _COMMON}
     chosen: dict[str, Any]
     named: dict[str, Any]
     if isinstance(network, int):
-        chosen = {**common, **{key: content[key] for key in ("model", *params.training_stages)}}
+        content = params.model_dump(mode="json")
+        chosen = {key: content[key] for key in (*_COMMON, "model", *params.training_stages)}
         method, named = method_name("train"), {"experts": network}
     else:
         stage, _, item = network.partition("-")
         training = find_training(stage, item, params)
         method, named = method_name(stage), {"network": network, "seed": training.params.seed}
+        content = training.params.model_dump(mode="json")
         steps = {"train": training.train.model_dump(mode="json")}
         if method == "ftbnn":
             steps = {key: content["ftbnn"][key] for key in ("train_real", "train_binary")}
-        chosen = {**common, **steps, **training.content}
+        chosen = {**{key: content[key] for key in _COMMON}, **steps, **training.content}
     text = json.dumps([method, network, chosen, data_hash()], sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     return Branch(method, network, params.profile, digest, _flat({**chosen, **named}))

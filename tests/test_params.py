@@ -121,3 +121,47 @@ def test_batchnorm_is_shared_by_several_gpus_only(key: str, value: Any, reason: 
     content = {**edited("sync_batchnorm", True), key: value}
     with pytest.raises(InputError, match=f"sync_batchnorm {reason}"):
         parse_params(content, "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        ("hybrid.seeds", [0, 0], r"hybrid\.seeds.*twice"),
+        ("hybrid.versions", ["wbin", "wbin"], r"hybrid\.versions.*twice"),
+        ("hybrid.versions", ["fbin"], r"hybrid\.versions\.0.*fprec"),
+        ("hybrid.partition.layers", [6, 6], r"hybrid\.partition\.layers.*twice"),
+        ("hybrid.partition.gamma", float("inf"), r"hybrid\.partition\.gamma"),
+        ("hybrid.network.image_size", 32, "built for images of 32 px, data.image_size is 16"),
+        ("hybrid.network", {"architecture": "alexnet"}, "built for images of 224 px"),
+        (
+            "hybrid.network",
+            {"architecture": "hybrid-resnet-18", "width": 0.125},
+            "first stage's channels, whole",
+        ),
+        (
+            "hybrid.network",
+            {"architecture": "squeezenet", "image_size": 16},
+            "squeezenet has no image_size",
+        ),
+        ("ftbnn.seeds", [1, 1], r"ftbnn\.seeds.*twice"),
+        ("ftbnn.compared", ["baseline", "maxout"], r"compared names \['maxout'\]"),
+        ("ftbnn.train_real.distill", {"logits": 1}, "nor have the other methods"),
+        ("networks", ["hybrid_train-0", "hybrid_train-0"], r"networks.*twice"),
+        ("networks", ["hybrid_train-9"], "the pipeline trains hybrid_fbin-0"),
+        ("networks", ["hybrid_compared-fprec-0"], "the pipeline trains"),
+        ("networks", ["../x"], r"networks\.0"),
+    ],
+)
+def test_the_other_methods_are_checked(key: str, value: Any, text: str) -> None:
+    with pytest.raises(InputError, match=text):
+        parse_params(edited(key, value), "params.yaml")
+
+
+def test_a_method_without_seeds_asks_nothing_of_workers_and_images() -> None:
+    content = edited("workers", 64)  # batches are 64
+    content["hybrid"]["train"]["batch_size"] = content["ftbnn"]["train_real"]["batch_size"] = 100
+    with pytest.raises(InputError, match=r"hybrid\.train\.batch_size must be a multiple"):
+        parse_params(content, "params.yaml")
+    content["hybrid"]["seeds"] = content["ftbnn"]["seeds"] = content["networks"] = []
+    content["hybrid"]["network"]["image_size"] = 225
+    assert parse_params(content, "params.yaml").workers == 64

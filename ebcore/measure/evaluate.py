@@ -40,7 +40,10 @@ from ebcore.workspace import (
     packed_file,
 )
 
-_REMEDY = "Pack the checkpoint again (`dvc repro -f pack`); if it stays, report it as a bug."
+_REMEDY = (
+    "Pack the checkpoint again (`dvc repro -f pack@N`, or `pack_network@NETWORK`); if it stays, "
+    "report it as a bug."
+)
 _SMALL = 64  # px
 _TOP1_SHARE = 1e-3  # of the images by which the two accuracies may differ, at least one image
 

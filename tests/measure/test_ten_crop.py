@@ -74,7 +74,8 @@ def test_what_cannot_be_cropped() -> None:
 
 def test_the_stage_crops_the_larger_validation_images(place: Place) -> None:
     data = {**place.content["data"], "image_size": 12, "resize": 16, "crop": "none", "pad": 0}
-    params = place.params(data=data, evaluate={"ten_crop": True})
+    hybrid = {**place.content["hybrid"], "seeds": []}  # its network is built for 16 px
+    params = place.params(data=data, evaluate={"ten_crop": True}, hybrid=hybrid, networks=[])
     torch.manual_seed(0)
     model = resnet("1111-1-1:1:1:1", width=8, stem="small", stem_width=8, experts=1, num_classes=3)
     model.eval().metadata = {"mean": (0.5, 0.5, 0.5), "std": (0.2, 0.2, 0.2)}

@@ -111,7 +111,7 @@ def test_a_seed_is_the_trainings_own() -> None:
 
 def test_a_setting_that_the_architecture_lacks_is_refused() -> None:
     params = load_params(PROFILE)
-    network = type(params.hybrid.network)(architecture="hybrid-resnet-18", image_size=16)
+    network = params.hybrid.network.model_copy(update={"architecture": "hybrid-resnet-18"})
     section = params.hybrid.model_copy(update={"network": network})
     with pytest.raises(InputError, match=r"hybrid\.network.*image_size"):
         start_model(training("hybrid_fbin", "1", params.model_copy(update={"hybrid": section})), 5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ebcore.methods.ftbnn import operations
+from ebcore.methods.ftbnn import operations, variant_model
 from ebcore.params import Params
 from ebcore.report.files import Trained
 from ebcore.report.ftbnn.inputs import Results
@@ -16,11 +16,11 @@ BASELINE, RELU = "baseline", "relu"  # variants of the claim: the recipe's own, 
 def summarize_ftbnn(params: Params, results: Results, classes: int) -> dict[str, Any]:
     """Accuracies over seeds, the claim and the costs, JSON-able.
 
-    The claim is None where the two variants it is about are not both compared.
+    The claim is None where the two variants it is about are not both compared, or differ by more.
     """
     section, binary = params.ftbnn, results["ftbnn_binary"]
     runs = [run for stage in results.values() for seeds in stage.values() for run in seeds.values()]
-    compared = {BASELINE, RELU} <= binary.keys()
+    claimed = {BASELINE, RELU} <= binary.keys() and _differ_by_relu(params)
     return {
         "seeds": section.seeds,
         "network": section.model.model_dump(),
@@ -41,8 +41,14 @@ def summarize_ftbnn(params: Params, results: Results, classes: int) -> dict[str,
             }
             for variant, by_seed in binary.items()
         },
-        "claim": compare(_top1(binary[BASELINE]), _top1(binary[RELU])) if compared else None,
+        "claim": compare(_top1(binary[BASELINE]), _top1(binary[RELU])) if claimed else None,
     }
+
+
+def _differ_by_relu(params: Params) -> bool:
+    """Whether the variant with ReLU is the baseline but for its activation."""
+    baseline = variant_model(params, BASELINE)
+    return variant_model(params, RELU) == baseline.model_copy(update={"activation": "relu"})
 
 
 def _top1(by_seed: dict[int, Trained]) -> list[float]:
