@@ -87,7 +87,7 @@ def test_trained_work_that_is_published_again_stays_one_run(
     monkeypatch.setattr(work, "_fingerprint", lambda stage, params: "abcd")
     monkeypatch.delenv(FORCE, raising=False)
     for _ in range(2):  # the second time its log is read from the run directory
-        with Tracker(stage(name="train_binary"), params) as tracker:
+        with Tracker(stage(name="train_binary", trains=True), params) as tracker:
             train(tracker, range(1, 5))
             tracker.finish({"top1": 97.5})
     [run] = found(stage="train_binary")
@@ -95,7 +95,7 @@ def test_trained_work_that_is_published_again_stays_one_run(
     assert points(run, "step_loss") == [(step, 1 / step) for step in range(1, 5)]
     assert points(run, "top1") == [(4, 97.5)]
     monkeypatch.setenv(FORCE, "1")
-    with Tracker(stage(name="train_binary"), params) as tracker:
+    with Tracker(stage(name="train_binary", trains=True), params) as tracker:
         train(tracker, range(1, 5))
     new, old = found(stage="train_binary")
     assert old.data.tags["superseded"] == new.info.run_id

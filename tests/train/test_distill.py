@@ -92,12 +92,12 @@ def test_the_teacher_chain(place: Place) -> None:
     for conv in binary_convs(teacher).values():
         assert (conv.experts, conv.binary_input, conv.binary_weight) == (1, False, False)
     plain = place.params(train_one=step)
-    assert make_job("train_one", 1, plain).teacher is None
+    assert make_job("train_one", 1, plain).training.teacher is None
     run_training("train_one", 2, params, on_line=lambda line: None)
     replicate_stage(params, 2)
     run_training("train_experts", 2, params, on_line=lambda line: None)
-    job = make_job("train_binary", 2, params)
-    assert job.teacher == job.start == checkpoint_file("train_experts", 2)
+    work = make_job("train_binary", 2, params).training
+    assert work.teacher == work.start == checkpoint_file("train_experts", 2)
     run_training("train_binary", 2, params, on_line=lambda line: None)
 
 
