@@ -54,9 +54,9 @@ def test_operations_of_a_variant(results: Results) -> None:
     found = summarize_ftbnn(params, read_ftbnn(params), 10)["variants"]
     first, second = 4 * 4 * 9 * 256, 3 * (4 * 8 * 9 * 64 + 8 * 8 * 9 * 64)  # halved, doubled
     assert found["baseline"]["bops"] == found["relu"]["bops"] == 2 * first + second
-    # shifted PReLU has a threshold, a slope and an offset for each output channel of 8 layers
+    # two-slope PReLU has two slopes for each output channel of 8 layers
     channels = 2 * (4 + 8 + 16 + 32)
-    assert found["baseline"]["bits"] - found["relu"]["bits"] == 32 * 3 * channels
+    assert found["baseline"]["bits"] - found["relu"]["bits"] == 32 * 2 * channels
 
 
 @pytest.mark.parametrize(
