@@ -40,6 +40,11 @@ def network_checkpoint(network: int | str) -> Path:
     return CHECKPOINTS / f"{network}.safetensors"
 
 
+def trained_metrics(network: int | str) -> Path:
+    """What the training of `network_checkpoint` wrote."""
+    return METRICS / f"{network_checkpoint(network).stem}.json"
+
+
 def packed_file(network: int | str) -> Path:
     name = f"ebconv-{network}" if isinstance(network, int) else network
     return PACKED / f"{name}.ebp"

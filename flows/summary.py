@@ -9,7 +9,7 @@ from rich.table import Table
 
 from ebcore.params import Params
 from ebcore.train.training import method_name
-from ebcore.workspace import METRICS, metrics_file, network_checkpoint
+from ebcore.workspace import metrics_file, trained_metrics
 
 _PACKED = ("packed", "kB", "smaller", "faster")
 
@@ -38,7 +38,7 @@ def _networks_table(params: Params) -> Table:
     """One row per network of another method: trained and packed."""
     table = _table("The other methods' networks", ["method", "network"], ["trained", *_PACKED])
     for network in params.networks:
-        trained = json.loads((METRICS / f"{network_checkpoint(network).stem}.json").read_text())
+        trained = json.loads(trained_metrics(network).read_text())
         method = method_name(network)
         table.add_row(method, network, f"{trained['top1']:.2f}", *_packed(network))
     return table

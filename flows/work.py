@@ -18,11 +18,10 @@ from ebcore.params import Params
 from ebcore.train.training import find_training, method_name
 from ebcore.workspace import (
     BETON,
-    METRICS,
     SHARED_STAGES,
     metrics_file,
-    network_checkpoint,
     packed_file,
+    trained_metrics,
 )
 
 if TYPE_CHECKING:
@@ -36,8 +35,6 @@ _RESULTS: dict[str, tuple[str, ...]] = {  # what a branch is compared by, of whi
     "evaluate": ("packed_top1", "packed_top5", "gate_entropy"),
     "benchmark": ("packed_ms", "torch_fp32_ms", "speedup_torch_fp32"),
 }
-# Training stages whose network is a branch's.
-_LAST = ("train_binary", "hybrid_fbin", "hybrid_train", "hybrid_compared", "ftbnn_binary")
 
 
 @dataclass(frozen=True)
@@ -149,14 +146,15 @@ def describe(stage: Stage, params: Params, started: float) -> Work:
 
 def conclude(stage: Stage, params: Params) -> Outcome:
     """A stage that has succeeded."""
-    branch, kind = _branch_of(stage, params), result_kind(stage.name)
+    branch = _branch_of(stage, params)
+    kind = "" if branch is None else result_kind(stage, branch.network)
     results: list[tuple[Branch, Mapping[str, float]]] = []
     packed = None
     if stage.name == "report":  # it depends on all of them, so none is out of date
         networks: list[int | str] = [*params.experts, *params.networks]
         for network in networks:
             results.append((_branch(params, network), branch_results(network)))
-    elif kind in _RESULTS and branch is not None:
+    elif kind and branch is not None:
         results.append((branch, branch_results(branch.network, (kind,))))
     if kind == "evaluate" and branch is not None:
         packed = _packed(branch)
@@ -164,12 +162,13 @@ def conclude(stage: Stage, params: Params) -> Outcome:
     return Outcome("FINISHED", files, data_hash(), results, packed)
 
 
-def result_kind(stage: str) -> str:
-    """The key of `_RESULTS` that a stage's figures belong to; "" for none."""
-    if stage in _LAST:
-        return "train"
-    kind = stage.removesuffix("_network")
-    return kind if kind in _RESULTS and kind != "train" else ""
+def result_kind(stage: Stage, network: int | str) -> str:
+    """The key of `_RESULTS` that figures of a stage towards `network` belong to; "" for none."""
+    if stage.trains:  # the last training is the one whose checkpoint is packed
+        last = metrics_file(stage.name, stage.item or "") == trained_metrics(network)
+        return "train" if last else ""
+    kind = stage.name.removesuffix("_network")
+    return kind if kind in _RESULTS else ""
 
 
 def branch_results(
@@ -178,8 +177,7 @@ def branch_results(
     """The figures of an expert count, or of another network, that are in metrics/."""
     found: dict[str, float] = {}
     for kind in kinds:
-        trained = network_checkpoint(network).stem
-        path = METRICS / f"{trained}.json" if kind == "train" else metrics_file(kind, network)
+        path = trained_metrics(network) if kind == "train" else metrics_file(kind, network)
         figures = _read(path)
         found |= {key: figures[key] for key in _RESULTS[kind] if key in figures}
     return found

@@ -12,8 +12,8 @@ from ebcore.ablation.runs import read_runs
 from ebcore.ablation.summary import best, summaries
 from ebcore.files import atomic_write
 from ebcore.params import Params
+from ebcore.report.page import render_page
 from ebcore.report.style import standalone
-from ebcore.study.page import study_page
 
 
 def collect_stage(params: Params) -> dict[str, float]:
@@ -28,9 +28,9 @@ def collect_stage(params: Params) -> dict[str, float]:
     found = summaries(runs)
     svg = ablation_plot(found)
     top, near = best(found)
-    page = study_page(
-        "ebcore.ablation",
+    page = render_page(
         "ablation.html",
+        package="ebcore.ablation",
         params=params,
         found=found,
         top=top,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ebcore.ablation.runs import Run
+from ebcore.report.spread import spread as mean_and_deviation
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Spread:
 
 def spread(values: Sequence[float]) -> Spread:
     """Of at least one value."""
-    return Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
+    found = mean_and_deviation(values)
+    return Spread(found["mean"], found["std"])
 
 
 @dataclass(frozen=True)

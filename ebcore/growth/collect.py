@@ -12,8 +12,8 @@ from ebcore.growth.plot import accuracy_plot
 from ebcore.growth.points import read_points
 from ebcore.measure.paper import ROWS, Row
 from ebcore.params import Params
+from ebcore.report.page import render_page
 from ebcore.report.style import standalone
-from ebcore.study.page import study_page
 
 
 def collect_stage(params: Params) -> dict[str, float]:
@@ -33,9 +33,9 @@ def collect_stage(params: Params) -> dict[str, float]:
         file.write(standalone(svg))
     with atomic_write(REPORT / "index.html") as file:
         file.write(
-            study_page(
-                "ebcore.growth",
+            render_page(
                 "growth.html",
+                package="ebcore.growth",
                 params=params,
                 points=points,
                 svg=svg,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from ebcore.report.papers import PAPERS
 
@@ -16,10 +16,13 @@ _UNITS = {
 }
 
 
-def render_page(template: str, **content: Any) -> str:
-    """A page's HTML; `template` is a file of this package, "ebconv/page.html"."""
+def render_page(template: str, *, package: str = "ebcore.report", **content: Any) -> str:
+    """A page's HTML; `template` is a file of `package`, "ebconv/page.html".
+
+    It may extend and include this package's own.
+    """
     environment = Environment(
-        loader=PackageLoader("ebcore.report", "."),
+        loader=ChoiceLoader([PackageLoader(package, "."), PackageLoader("ebcore.report", ".")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -1,1 +1,1 @@
-"""What the growth study and the ablation share: trainings in turn, a page, an entry's options."""
+"""What the growth study and the ablation share: trainings in turn and an entry's options."""
