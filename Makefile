@@ -9,7 +9,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 NATIVE := $(wildcard setup.py ebcore/packed/kernels/* ebcore/packed/include/* ebcore/layers/kernels/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro imagenet-dry growth ablation test test-all serve ui sync bench paper-numbers lint clean
+.PHONY: help setup repro imagenet-dry growth ablation keep results test test-all serve ui sync bench paper-numbers lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 16
@@ -27,6 +27,12 @@ growth: .venv/.project ## train the growth study's structures; say where the plo
 
 ablation: .venv/.project ## train FTBNN's variants, each with every seed; say where the table is
 	@python -m flows.study ablation
+
+keep: .venv/.project ## copy what ran here to results/: parameters, curves, tables
+	@python -m ebcore.results.keep
+
+results: .venv/.project ## write docs/results.md from the runs in results/
+	@python -m ebcore.results.page
 
 test: .venv/.project ## the quick tests
 	python -m pytest -m "not slow" -n 2 --dist loadfile

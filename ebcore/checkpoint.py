@@ -66,6 +66,15 @@ def checkpoint_digest(path: str | Path) -> str:
         return str(header["sha256"])
 
 
+def weights_sha256(path: str | Path) -> str:
+    """The digest of a checkpoint's tensors alone: equal training, equal digest, whatever the code.
+
+    Raises:
+        InputError: as `load_checkpoint`.
+    """
+    return _digest(load_checkpoint(path)[0], "")
+
+
 @contextmanager
 def _opened(path: str | Path) -> Iterator[tuple[Any, dict[str, Any]]]:
     """The open file and its header; its errors are the user's."""

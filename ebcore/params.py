@@ -97,7 +97,7 @@ Shortcut = Literal["plain", "binary", "grouped", "concat", "linear", "relu", "pr
 class ModelOptions(_Section):
     """What `ebcore.models.resnet` takes beside a structure's name. None is what the name says."""
 
-    stem: Literal["efficient", "basic", "small"] | None = None
+    stem: Literal["efficient", "basic", "small", "half"] | None = None
     stem_width: Positive = 64
     width: Positive = 64
     shortcut: Shortcut | None = None
@@ -329,6 +329,7 @@ class Params(_Section):
     workers: Positive = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
     amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
+    compile: bool = False  # fused loops by torch.compile: seconds to a minute at each start
     sync_batchnorm: bool = False  # BatchNorm over the batches of all workers; GPUs only
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 600.0
     data: DataParams

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from flows.stage import Stage
 
 EXPERIMENT = "binary-networks"  # one for all methods: MLflow compares within an experiment
-_COMMON = ("profile", "seed", "workers", "device", "amp", "sync_batchnorm", "data")
+_COMMON = ("profile", "seed", "workers", "device", "amp", "compile", "sync_batchnorm", "data")
 _RESULTS: dict[str, tuple[str, ...]] = {  # what a branch is compared by, of which stage
     "train": ("top1",),
     "pack": ("bops", "flops", "file_bytes", "ratio"),

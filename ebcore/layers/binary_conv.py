@@ -143,14 +143,16 @@ class BinaryConv2d(nn.Module):
         phi = self.gate(pooled)
         if self.record:
             self.last_expert = phi.detach().argmax(1)
-        device = x.device.type
+        device, precision = x.device.type, x.dtype
         if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
             # Custom operators are outside autocast's lists; weights keep their precision.
-            x = x.to(torch.get_autocast_dtype(device))
+            precision = torch.get_autocast_dtype(device)
+            # On CPUs the native kernels are float32's, and faster than others in bfloat16.
+            x = x.to(torch.float32 if device == "cpu" else precision)
         out: Tensor = expert_conv2d(
             x, self.weight, phi.to(self.weight.dtype), self.binary_weight, *settings
         )
-        return out
+        return out.to(precision)
 
     def _kernel(self) -> Tensor:
         """The one expert's kernel with its gradient, [O, I / groups, K, K]."""

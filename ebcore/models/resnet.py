@@ -71,7 +71,8 @@ def resnet(
             `ebcore.models.named.NETWORKS`, such as "bi-real-18".
         experts: N of every binary convolution outside the shortcuts; 1 is a binary network too.
             None here and below is what the name says, else `ebcore.models.named.FAMILY`: 4.
-        stem: "efficient", "basic" (7x7) or "small" (for 32x32 images). Family: "efficient".
+        stem: "efficient", "basic" (7x7), or for 32x32 images "small" (keeps the resolution) or
+            "half" (halves it: twice the channels for the same operations). Family: "efficient".
         shortcut: "plain", "binary", "grouped" (in the stage's groups), "concat", or decomposed
             "linear", "relu", "prelu" (A.2.1). Family: "prelu".
         shortcut_ratio: I / middle width of a decomposed shortcut; None is E^2.

@@ -16,14 +16,16 @@ _UNITS = {
 }
 
 
-def render_page(template: str, *, package: str = "ebcore.report", **content: Any) -> str:
-    """A page's HTML; `template` is a file of `package`, "ebconv/page.html".
+def render_page(
+    template: str, *, package: str = "ebcore.report", html: bool = True, **content: Any
+) -> str:
+    """A page's text; `template` is a file of `package`, "ebconv/page.html".
 
-    It may extend and include this package's own.
+    It may extend and include this package's own. Without `html` nothing is escaped.
     """
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(package, "."), PackageLoader("ebcore.report", ".")]),
-        autoescape=True,
+        autoescape=html,  # noqa: S701
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -22,7 +22,7 @@ from ebcore.workspace import BETON, main_checkout
 FINAL = "final.safetensors"  # in the run directory: the trained network, before it is published
 RESULT = "result.json"  # beside it: curve, seconds, images
 _SOURCES = (".py", ".cpp", ".inl", ".h")
-_RELEVANT = {"seed", "workers", "device", "amp", "sync_batchnorm", "data"}
+_RELEVANT = {"seed", "workers", "device", "amp", "compile", "sync_batchnorm", "data"}
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from ebcore.data.manifest import load_manifest
 from ebcore.files import atomic_write
 from ebcore.models import EBResNet, Network
 from ebcore.models.checkpoint import save_model
+from ebcore.train.compilation import compiled
 from ebcore.train.distill import Distillation
 from ebcore.train.distributed import Group
 from ebcore.train.draws import seed_draws
@@ -67,6 +68,7 @@ class Trainer:
             )
             self.modules["average"] = self.average
             self.scored = cast(Network, self.average.module)
+        self.scorer = compiled(self.scored, job.params.compile, group.device)
         self.distillation = None
         teacher = job.training.teacher
         if teacher and self.train.distill:
@@ -107,6 +109,7 @@ class Trainer:
             self.replica = DistributedDataParallel(
                 self.model, gradient_as_bucket_view=True, find_unused_parameters=keep_order
             )
+        self.replica = compiled(self.replica, self.job.params.compile, self.group.device)
         self.saved_at = self.counted_at = time.monotonic()
         while self.progress["epoch"] < self.train.epochs:
             self._epoch(self.progress["epoch"])
@@ -125,7 +128,7 @@ class Trainer:
         self.group.broadcast_buffers(self.model)
         if self.scored is not self.model:
             self.group.broadcast_buffers(self.scored)
-        scores = validate(self.scored, self.validation, self.group, self.autocast)
+        scores = validate(self.scorer, self.validation, self.group, self.autocast)
         row = {"train_loss": loss / seen, "train_top1": 100 * right / seen, **scores}
         row["lr"] = self._rate(self.step - 1)
         self.sums.zero_()

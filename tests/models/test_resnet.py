@@ -13,7 +13,7 @@ from ebcore.models.binarization import binary_convs
 
 @settings(max_examples=12, deadline=None)
 @given(
-    stem=st.sampled_from(["small", "basic", "efficient"]),
+    stem=st.sampled_from(["small", "half", "basic", "efficient"]),
     shortcut=st.sampled_from(["plain", "binary", "linear", "relu", "prelu"]),
     pointwise=st.booleans(),
     se=st.booleans(),
@@ -78,7 +78,7 @@ def test_a_binary_shortcut_has_no_real_convolution() -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"stem": "huge"}, "efficient, basic, small"),
+        ({"stem": "huge"}, "efficient, basic, small, half"),
         ({"shortcut": "none"}, "plain, binary, grouped, concat, linear, relu, prelu"),
         ({"spec": "1111-1-3:1:1:1"}, "64 -> 64 channels, not in 3 groups"),
     ],

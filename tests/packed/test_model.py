@@ -30,6 +30,7 @@ NETWORKS: dict[str, tuple[dict[str, object], int]] = {
          "width": 14, "stem_width": 21},
         40,
     ),
+    "half": ({"experts": 2, "stem": "half"}, 22),
     "plain, no pointwise": ({"experts": 1, "shortcut": "plain", "pointwise": False}, 16),
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ from ebcore.params import Params
 from ebcore.report.files import Row, Trained, read, read_json, read_rows, read_trained
 from ebcore.workspace import curve_file, metrics_file
 
-_OWN_STAGE = {step.version: step.stage for step in STEPS.values() if step.version}
+OWN_STAGE = {step.version: step.stage for step in STEPS.values() if step.version}
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def read_hybrid(params: Params) -> HybridResults:
     Raises:
         InputError: a file is missing or damaged; the text names it and the stage that makes it.
     """
-    seeds, listed = params.hybrid.seeds, {*_OWN_STAGE, *params.hybrid.versions}
+    seeds, listed = params.hybrid.seeds, {*OWN_STAGE, *params.hybrid.versions}
     trained = {
         version: {seed: read_trained(*address(version, seed)) for seed in seeds}
         for version in VERSIONS
@@ -57,8 +57,8 @@ def read_hybrid(params: Params) -> HybridResults:
 
 def address(version: str, seed: int) -> tuple[str, str]:
     """Stage and item that train a version."""
-    if version in _OWN_STAGE:
-        return _OWN_STAGE[version], str(seed)
+    if version in OWN_STAGE:
+        return OWN_STAGE[version], str(seed)
     return "hybrid_compared", f"{version}-{seed}"
 
 

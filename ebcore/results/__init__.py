@@ -1,0 +1,1 @@
+"""Runs worth keeping: results/RUN/ in the repository, and docs/results.md made of them."""
