@@ -97,7 +97,7 @@ def test_seeds_of_a_profile_become_mean_and_spread(kept: Callable[..., Params]) 
     row = "train_binary,4,ebconv,1,5,95,"
     trainings.write_text(trainings.read_text().replace(row, row.replace("95", "97")))
     page = results_page(read_runs(), LITERATURE)
-    assert "runs of EBConv with seed 0, 1" in page
+    assert "EBConv with seed 0, 1;" in page
     assert "| 4 | 96.00 ± 0.00 | 96.00 ± 0.00 | 96.00 ± 1.41 |" in page  # 95 and 97
     assert "gain 1.75 points\nover one (seed by seed: 0.75, 2.75)" in page
 
