@@ -36,3 +36,19 @@ def test_a_second_signal_does_not_cut_the_wait_short(tmp_path: Path, again: sign
         process.send_signal(number)
     assert process.wait(20) == 143
     assert (tmp_path / "left").exists()
+
+
+def test_a_quick_start_leaves_the_end_as_it_was() -> None:
+    root = str(Path(__file__).parents[1])
+    code = f"""
+import atexit, gc, sys
+sys.path.insert(0, {root!r})
+from ebcore.processes import start_quickly
+start_quickly()
+atexit.register(lambda: print("frozen before:", gc.get_freeze_count()))
+print("not flushed", end=" ")
+sys.exit(3)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 3, done.stderr
+    assert done.stdout == "not flushed frozen before: 0\n"

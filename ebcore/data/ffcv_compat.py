@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -19,13 +21,16 @@ def import_ffcv() -> Any:
     """
     threads = torch.get_num_threads()
     try:
-        import ffcv
-        import ffcv.fields.rgb_image
-        import ffcv.loader.epoch_iterator
-        import ffcv.memory_allocator
-        import ffcv.writer
         import numba
-        from ffcv.pipeline.compiler import Compiler
+        import numba.typed
+
+        with _plain_tables(numba.typed):
+            import ffcv
+            import ffcv.fields.rgb_image
+            import ffcv.loader.epoch_iterator
+            import ffcv.memory_allocator
+            import ffcv.writer
+            from ffcv.pipeline.compiler import Compiler
     except (ImportError, OSError) as error:
         raise InputError(
             "data.loader: ffcv",
@@ -42,3 +47,29 @@ def import_ffcv() -> Any:
     # FFCV's own also sets torch's threads, at every epoch and from its background thread.
     Compiler.set_num_threads = classmethod(set_num_threads)
     return ffcv
+
+
+@contextmanager
+def _plain_tables(typed: Any) -> Iterator[None]:
+    """FFCV keeps the codes of its two image modes, which only Python reads, in numba's `Dict`.
+
+    Compiling that takes longer than the rest of the import.
+    """
+    kept, typed.Dict = typed.Dict, dict
+    try:
+        yield
+    finally:
+        typed.Dict = kept
+
+
+@contextmanager
+def interpreted() -> Iterator[None]:
+    """A loader made in the block decodes in Python: compiling takes a second or two."""
+    from ffcv.pipeline.compiler import Compiler
+
+    kept = Compiler.is_enabled
+    Compiler.set_enabled(False)
+    try:
+        yield
+    finally:
+        Compiler.set_enabled(kept)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from queue import Empty
@@ -13,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from ebcore.data.augment import Ints, View
-from ebcore.data.ffcv_compat import import_ffcv
+from ebcore.data.ffcv_compat import import_ffcv, interpreted
 
 ffcv = import_ffcv()
 
@@ -22,9 +23,11 @@ from ffcv.libffcv import imdecode, resize_crop  # noqa: E402
 from ffcv.loader.epoch_iterator import EpochIterator  # noqa: E402
 from ffcv.pipeline.allocation_query import AllocationQuery  # noqa: E402
 from ffcv.pipeline.compiler import Compiler  # noqa: E402
+from ffcv.reader import Reader  # noqa: E402
 
 JPEG = 0  # FFCV's code
 BATCHES_AHEAD = 2
+FEW = 2000  # images that Python decodes some dozen times while numba would compile
 
 
 class BoxDecoder(SimpleRGBImageDecoder):
@@ -120,16 +123,17 @@ class FfcvSource:
     def __init__(self, path: Path, view: View, *, batch_size: int, threads: int) -> None:
         self._view = view
         decoder = SimpleRGBImageDecoder() if view.whole else BoxDecoder(view.data.image_size)
-        self._loader = ffcv.Loader(
-            str(path),
-            batch_size=batch_size,
-            num_workers=threads,
-            os_cache=True,
-            seed=0,  # unused, but else drawn from numpy's global generator
-            drop_last=False,
-            batches_ahead=BATCHES_AHEAD,
-            pipelines={"image": [decoder], "label": None},
-        )
+        with interpreted() if Reader(str(path)).num_samples <= FEW else nullcontext():
+            self._loader = ffcv.Loader(
+                str(path),
+                batch_size=batch_size,
+                num_workers=threads,
+                os_cache=True,
+                seed=0,  # unused, but else drawn from numpy's global generator
+                drop_last=False,
+                batches_ahead=BATCHES_AHEAD,
+                pipelines={"image": [decoder], "label": None},
+            )
         table = self._loader.reader.metadata
         self._rows = table["f0"]
         self.labels: Ints = table["f1"].astype(np.int64)

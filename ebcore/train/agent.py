@@ -1,6 +1,11 @@
 """torchrun, with a line for each restart and the reason when it gives up."""
 
+# ruff: noqa: E402
 from __future__ import annotations
+
+from ebcore.processes import start_quickly
+
+start_quickly()  # before torch
 
 import json
 import logging

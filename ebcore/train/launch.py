@@ -13,9 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import RawIOBase
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-import pandas as pd
 import torch
 
 from ebcore.checkpoint import load_checkpoint
@@ -30,6 +29,9 @@ from ebcore.train.signals import Stops
 from ebcore.train.state import drop_states
 from ebcore.train.torchrun import torchrun, workers_here
 from ebcore.workspace import checkpoint_file, curve_file, metrics_file
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Relay = Callable[[str], None]
 Record = Callable[[dict[str, Any]], None]
@@ -171,6 +173,8 @@ def _explanation(job: Job, code: int) -> InputError:
 
 
 def _result(job: Job) -> Trained:
+    import pandas as pd  # only now: the workers start half a second earlier
+
     result = json.loads((job.folder / RESULT).read_text(encoding="utf-8"))
     curve = pd.DataFrame(result["curve"])
     last = result["curve"][-1]

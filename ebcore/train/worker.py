@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 
-from ebcore.processes import leave_with_parent
+from ebcore.processes import leave_with_parent, start_quickly
 
 # First: the imports below take seconds. The agent's id is its own word: it may be gone already.
 leave_with_parent(int(os.environ.get("EBCORE_AGENT") or os.getppid()))
+start_quickly()
 
 import json  # noqa: E402
 import sys  # noqa: E402

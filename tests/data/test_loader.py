@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from ebcore.data import ffcv_loader
 from ebcore.data.augment import View, permutation
 from ebcore.data.convert import convert
 from ebcore.data.image import load_image
@@ -19,6 +20,7 @@ from ebcore.data.loader import Batch, SplitLoader, open_split
 from ebcore.data.manifest import load_manifest
 from ebcore.errors import InputError
 from ebcore.params import DataParams, PrepareParams
+from tests.data.conftest import write_images
 
 pytestmark = pytest.mark.timeout(60)  # a loader that waits for ever is a failure here
 Make = Callable[..., DataParams]
@@ -102,6 +104,21 @@ def test_ffcv_decoder_uses_the_boxes_of_the_view(
         with _open(prepared, data(varied, loader=loader, **{**RESIZED, "flip": False})) as opened:
             images.append(torch.cat([batch.images for batch in opened.epoch(0)]))
     assert (images[0] - images[1]).abs().mean() < 0.03  # a crop without interpolation
+
+
+@pytest.mark.parametrize("view", [RESIZED, {}], ids=["boxes", "whole"])
+def test_ffcv_decodes_alike_compiled_and_interpreted(
+    tmp_path: Path, data: Make, monkeypatch: pytest.MonkeyPatch, view: dict[str, Any]
+) -> None:
+    images = write_images(tmp_path / "images", sizes=(40, 90) if view else (16, 16))
+    prepare = PrepareParams(jpeg_fraction=0.5)
+    convert(images, tmp_path / "ffcv", prepare, "ffcv", name="x", progress=False)
+    seen = []
+    for few in (0, 2000):
+        monkeypatch.setattr(ffcv_loader, "FEW", few)
+        with _open(tmp_path, data(images, **view)) as opened:
+            seen.append(_hashes(opened.epoch(0)))
+    assert seen[0] == seen[1]
 
 
 @pytest.mark.parametrize("loader", LOADERS)

@@ -20,6 +20,7 @@ RESUMED = ((0, 1), (0, 5), (1, 0), (1, 3), (1, 6))  # epoch, batch; 27 images ma
 # Hashes of images, labels and indices per batch: {threads: [epoch][batch]}, then from each point.
 HASHES = f"""
 import hashlib, json, sys
+from ebcore.data import ffcv_loader
 from ebcore.data.loader import open_split
 from ebcore.params import DataParams
 
@@ -27,7 +28,7 @@ def hashes(batches):
     return [hashlib.sha256(b"".join(part.numpy().tobytes() for part in batch)).hexdigest()
             for batch in batches]
 
-folder, loader = sys.argv[1:]
+folder, loader, ffcv_loader.FEW = sys.argv[1], sys.argv[2], int(sys.argv[3])
 data = DataParams(name="x", fetch=[], folder=folder, loader=loader, image_size=24, resize=28,
                   crop="resized", flip=True)
 found = {{"whole": {{}}, "resumed": {{}}}}
@@ -41,8 +42,14 @@ print(json.dumps(found))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loader", ["ffcv", "folder"])
-def test_batches_are_those_of_every_other_run(varied: Path, tmp_path: Path, loader: str) -> None:
+@pytest.mark.parametrize(
+    ("loader", "few"),
+    [("ffcv", 0), ("ffcv", 100), ("folder", 0)],
+    ids=["compiled", "interpreted", "folder"],
+)
+def test_batches_are_those_of_every_other_run(
+    varied: Path, tmp_path: Path, loader: str, few: int
+) -> None:
     """Not those of the other loader: the decoders round differently."""
     prepare = PrepareParams(jpeg_fraction=0.5)
     convert(varied, tmp_path / loader, prepare, loader, name="x", progress=False)  # type: ignore[arg-type]
@@ -50,7 +57,7 @@ def test_batches_are_those_of_every_other_run(varied: Path, tmp_path: Path, load
     runs = []
     for _ in range(FRESH):
         done = subprocess.run(
-            [sys.executable, "hashes.py", str(varied), loader],
+            [sys.executable, "hashes.py", str(varied), loader, str(few)],
             cwd=tmp_path,
             env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
             capture_output=True,
