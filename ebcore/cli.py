@@ -62,7 +62,9 @@ def summary(
         typer.Option(min=4, help="Input side in px; default 224, or the checkpoint's."),
     ] = None,
     classes: Annotated[int, typer.Option(min=1, help="Number of classes.")] = 1000,
-    stem: Annotated[str | None, typer.Option(help="efficient (default), basic, small or half.")] = None,
+    stem: Annotated[
+        str | None, typer.Option(help="efficient (default), basic, small or half.")
+    ] = None,
     width: Annotated[int, typer.Option(min=1, help="Channels of stage 0 before E.")] = 64,
     stem_width: Annotated[int, typer.Option(min=1, help="Channels after the stem.")] = 64,
     shortcut: Annotated[
