@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from ebcore.errors import InputError
 from ebcore.profiles import active_profile, profile_names, use_profile
 
-DIGITS = Path(__file__).parents[1] / "params" / "digits.yaml"
+ROOT = Path(__file__).parents[1]
+DIGITS = ROOT / "params" / "digits.yaml"
 
 
 @pytest.fixture(autouse=True)
@@ -59,3 +62,20 @@ def test_outside_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path / "elsewhere")
     with pytest.raises(InputError, match="params/: holds no profiles"):
         use_profile("digits")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "params").glob("*.yaml")), ids=lambda p: p.stem)
+def test_a_profile_has_every_section_that_its_stages_read(path: Path) -> None:
+    """DVC refuses a stage whose parameters are missing, however good their defaults are."""
+    pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+    profile = yaml.safe_load(path.read_text())
+    for name, stage in pipeline["stages"].items():
+        items = stage.get("foreach")
+        if name.startswith(("hybrid", "ftbnn", "train_real")) or items == "${networks}":
+            continue  # of a method or a teacher that the profile may leave out
+        for parameter in stage.get("do", stage).get("params", []):
+            if isinstance(parameter, str) and "$" not in parameter:
+                found: Any = profile
+                for key in parameter.split("."):
+                    assert key in found, f"{name} reads {parameter}"
+                    found = found[key]

@@ -40,10 +40,10 @@ class Run:
     networks: list[Row]
     usage: list[Row]
 
-    def top1(self, stage: str, item: str) -> float | None:
-        """Of a training's last epoch, percent; None where it did not run."""
+    def last(self, stage: str, item: str, column: str) -> float:
+        """A column of a training's last epoch."""
         found = [r for r in self.trainings if (r["stage"], r["item"]) == (stage, item)]
-        return float(found[0]["top1"]) if found else None
+        return float(found[0][column])
 
 
 def read_runs(folder: Path = files.RESULTS) -> list[Run]:
@@ -153,7 +153,9 @@ def _by_experts(runs: list[Run], count: int) -> dict[str, Any]:
     """A row of the table by expert count: means over the seeds."""
     item = str(count)
     steps = {
-        title: _over([run.top1(stage, "" if stage == "train_one" else item) for run in runs])
+        title: spread(
+            [run.last(stage, "" if stage == "train_one" else item, "top1") for run in runs]
+        )
         for stage, title in _STEPS.items()
     }
     rows = [row for run in runs for row in run.networks if row["experts"] == item]
@@ -161,7 +163,7 @@ def _by_experts(runs: list[Run], count: int) -> dict[str, Any]:
     return {
         "experts": count,
         "steps": steps,
-        "packed": _over([float(row["packed_top1"]) for row in rows]),
+        "packed": spread([float(row["packed_top1"]) for row in rows]),
         "bops": float(network["bops"]),
         "flops": float(network["flops"]),
         "file_bytes": float(network["file_bytes"]),
@@ -171,18 +173,18 @@ def _by_experts(runs: list[Run], count: int) -> dict[str, Any]:
     }
 
 
-def _over(values: list[float | None]) -> dict[str, Any]:
-    return spread([value for value in values if value is not None])
-
-
 def _gain(runs: list[Run]) -> dict[str, Any] | None:
     """Points of top-1 that most experts win over one, seed by seed; None without both."""
     counts = runs[0].params.experts
     if 1 not in counts or len(counts) < 2:
         return None
     most, stage = str(max(counts)), "train_binary"
-    gains = [(run.top1(stage, most) or 0.0) - (run.top1(stage, "1") or 0.0) for run in runs]
-    return {"experts": most, "gains": gains, "spread": spread(gains)}
+    gains = [run.last(stage, most, "top1") - run.last(stage, "1", "top1") for run in runs]
+    losses = {
+        count: spread([run.last(stage, count, "train_loss") for run in runs])
+        for count in ("1", most)
+    }
+    return {"experts": most, "gains": gains, "spread": spread(gains), "losses": losses}
 
 
 def _usage(run: Run) -> list[dict[str, Any]]:

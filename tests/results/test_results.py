@@ -102,6 +102,25 @@ def test_seeds_of_a_profile_become_mean_and_spread(kept: Callable[..., Params]) 
     assert "gain 1.75 points\nover one (seed by seed: 0.75, 2.75)" in page
 
 
+def test_experts_that_lose_with_a_higher_training_loss_are_called_undertrained(
+    kept: Callable[..., Params],
+) -> None:
+    kept([1, 4])
+    assert "trained too little" not in results_page(read_runs(), LITERATURE)
+    trainings = Path("results/digits-0/trainings.csv")
+    rows = trainings.read_text().splitlines()
+    (index,) = (i for i, row in enumerate(rows) if row.startswith("train_binary,4,"))
+    assert ",95,99.9,95.25,0.1,0.05," in rows[index]  # top1, top5, best_top1, loss, train_loss
+    rows[index] = rows[index].replace(",95,99.9,95.25,0.1,0.05,", ",90,99.9,95.25,0.1,0.07,")
+    trainings.write_text("\n".join(rows) + "\n")
+    page = results_page(read_runs(), LITERATURE)
+    assert "4 experts lose 4.25 points" in page
+    assert (
+        "is 0.050 with one and\n0.070 with 4 experts.\nSo the experts are trained too little"
+        in page
+    )
+
+
 def test_curves_go_through_the_three_steps(kept: Callable[..., Params]) -> None:
     kept([1, 4])
     (run,) = read_runs()
