@@ -1,7 +1,8 @@
 """The files of a kept run, and what their columns mean.
 
 results/RUN/ holds params.yaml as it ran and four tables; each row of trainings.csv and
-networks.csv carries the hardware and the versions.
+networks.csv carries the hardware and the versions. note.txt, written by hand where there is
+something to say about the run, goes onto the page.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ RESULTS = Path("results")
 PARAMS, TRAININGS, CURVES = "params.yaml", "trainings.csv", "curves.csv"
 NETWORKS, USAGE = "networks.csv", "usage.csv"
 PAGE = Path("docs/results.md")
+NOTE = "note.txt"
 LITERATURE = RESULTS / "literature.csv"  # printed figures, each with its source
 
 # Accuracies in percent, of the last epoch; seconds of training and validation.

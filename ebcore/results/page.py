@@ -31,6 +31,7 @@ class Run:
         name: of its folder.
         params: as it ran.
         trainings, curves, networks, usage: the rows of its tables.
+        note: what else there is to say of it.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Run:
     curves: list[Row]
     networks: list[Row]
     usage: list[Row]
+    note: str
 
     def last(self, stage: str, item: str, column: str) -> float:
         """A column of a training's last epoch."""
@@ -111,7 +113,9 @@ def _read_run(folder: Path) -> Run:
         if not (folder / name).is_file():
             raise InputError(folder / name, "does not exist", "Keep the run again: `make keep`.")
         tables.append(read_rows(folder / name))
-    return Run(folder.name, load_params(folder / files.PARAMS), *tables)
+    note = folder / files.NOTE
+    said = note.read_text(encoding="utf-8").strip() if note.is_file() else ""
+    return Run(folder.name, load_params(folder / files.PARAMS), *tables, said)
 
 
 def _curve(run: Run, stage: str, item: str, before: int) -> tuple[list[int], list[float]]:

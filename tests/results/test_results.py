@@ -121,6 +121,13 @@ def test_experts_that_lose_with_a_higher_training_loss_are_called_undertrained(
     )
 
 
+def test_a_note_goes_onto_the_page(kept: Callable[..., Params]) -> None:
+    kept([1])
+    Path("results/digits-0/note.txt").write_text("The machine was busy.\n")
+    page = results_page(read_runs(), LITERATURE)
+    assert "\n\nThe machine was busy.\n\n### Accuracy" in page
+
+
 def test_curves_go_through_the_three_steps(kept: Callable[..., Params]) -> None:
     kept([1, 4])
     (run,) = read_runs()
