@@ -13,6 +13,7 @@ import statistics
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def training_step(case: dict[str, Any], mode: str, batch_size: int) -> Step:
         times.append(time.perf_counter())
         optimizer.step()
         times.append(time.perf_counter())
-        return {part: b - a for part, a, b in zip(PARTS, times, times[1:], strict=True)}
+        return {part: b - a for part, (a, b) in zip(PARTS, pairwise(times), strict=True)}
 
     return step
 
