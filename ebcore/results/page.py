@@ -115,7 +115,9 @@ def _read_run(folder: Path) -> Run:
         tables.append(read_rows(folder / name))
     note = folder / files.NOTE
     said = note.read_text(encoding="utf-8").strip() if note.is_file() else ""
-    return Run(folder.name, load_params(folder / files.PARAMS), *tables, note=said)
+    trainings, curves, networks, usage = tables
+    params = load_params(folder / files.PARAMS)
+    return Run(folder.name, params, trainings, curves, networks, usage, said)
 
 
 def _curve(run: Run, stage: str, item: str, before: int) -> tuple[list[int], list[float]]:
