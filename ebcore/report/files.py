@@ -30,14 +30,15 @@ class Trained:
 
 
 def read_trained(stage: str, item: str) -> Trained:
-    """One training of another method than EBConv, whose stages are named by seed.
+    """One training; `item` is what follows `@` in its stage's name, "" for a shared stage.
 
     Raises:
         InputError: as `read`.
     """
+    name = f"{stage}@{item}" if item else stage
     return Trained(
-        read(metrics_file(stage, item), f"{stage}@{item}", read_json),
-        read(curve_file(stage, item), f"{stage}@{item}", read_rows),
+        read(metrics_file(stage, item), name, read_json),
+        read(curve_file(stage, item), name, read_rows),
     )
 
 

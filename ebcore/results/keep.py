@@ -17,12 +17,12 @@ from ebcore.models.hybrid_net import VERSIONS
 from ebcore.params import Params, load_params
 from ebcore.profiles import ACTIVE
 from ebcore.report.ebconv.inputs import Branch, read_branch
-from ebcore.report.files import read, read_json, read_rows
+from ebcore.report.files import read_trained
 from ebcore.report.hybrid.inputs import OWN_STAGE, address
 from ebcore.report.networks import deployed_networks
 from ebcore.results import files
 from ebcore.train.training import method_name
-from ebcore.workspace import SHARED_STAGES, checkpoint_file, curve_file, metrics_file
+from ebcore.workspace import SHARED_STAGES, checkpoint_file
 
 
 def keep(params: Params) -> Path:
@@ -35,19 +35,19 @@ def keep(params: Params) -> Path:
         InputError: a file of something that params.yaml lists is missing or damaged.
     """
     branches = [read_branch(params, experts) for experts in params.experts]
-    found = [(stage, item, *_trained(stage, item)) for stage, item in trainings(params)]
+    found = [(stage, item, read_trained(stage, item)) for stage, item in trainings(params)]
     folder = files.RESULTS / f"{params.profile}-{params.seed}"
     folder.mkdir(parents=True, exist_ok=True)
     here = machine()
     write_rows(
         folder / files.TRAININGS,
         files.TRAINING_COLUMNS,
-        [{**_training(params, stage, item, metrics), **here} for stage, item, metrics, _ in found],
+        [{**_training(params, stage, item, run.metrics), **here} for stage, item, run in found],
     )
     write_rows(
         folder / files.CURVES,
         files.CURVE_COLUMNS,
-        [{**row, "stage": stage, "item": item} for stage, item, _, rows in found for row in rows],
+        [{**row, "stage": stage, "item": item} for stage, item, run in found for row in run.curve],
     )
     rows = deployed_networks(params, branches)
     write_rows(
@@ -78,14 +78,6 @@ def main() -> None:
     with exit_on_input_error():
         folder = keep(load_params())
         print(f"{folder} keeps this run; `make results` writes {files.PAGE}")
-
-
-def _trained(stage: str, item: str) -> tuple[dict[str, Any], list[dict[str, str]]]:
-    name = f"{stage}@{item}" if item else stage
-    return (
-        read(metrics_file(stage, item), name, read_json),
-        read(curve_file(stage, item), name, read_rows),
-    )
 
 
 def _training(params: Params, stage: str, item: str, metrics: dict[str, Any]) -> dict[str, Any]:

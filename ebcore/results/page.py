@@ -12,15 +12,15 @@ from matplotlib.ticker import MaxNLocator
 
 from ebcore.errors import InputError, exit_on_input_error
 from ebcore.files import atomic_write
+from ebcore.methods.ebconv import STEPS
 from ebcore.params import Params, load_params
 from ebcore.report.files import Row, read_rows
 from ebcore.report.page import render_page
 from ebcore.report.spread import spread
 from ebcore.report.style import colours, figure_style, inline_svg, standalone
 from ebcore.results import files
-from ebcore.train.training import find_training
 
-_STEPS = {"train_one": "step 1", "train_experts": "step 3", "train_binary": "step 4"}
+_STEPS = {stage: f"step {step.number}" for stage, step in STEPS.items() if step.number}
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def _profile(name: str, runs: list[Run]) -> dict[str, Any]:
         "gain": _gain(runs),
         "usage": _usage(first),
         "networks": first.networks,
-        "trainings": [_timed(run, row) for run in runs for row in run.trainings],
+        "trainings": [{**row, "run": run.name} for run in runs for row in run.trainings],
         "hours": sum(float(row["seconds"]) for row in first.trainings) / 3600,
     }
 
@@ -203,11 +203,6 @@ def _usage(run: Run) -> list[dict[str, Any]]:
         for (network, layer), shares in found.items()
         if len(shares) > 1
     ]
-
-
-def _timed(run: Run, row: Row) -> dict[str, Any]:
-    training = find_training(row["stage"], row["item"], run.params)
-    return {**row, "run": run.name, "batch_size": training.train.batch_size}
 
 
 if __name__ == "__main__":
