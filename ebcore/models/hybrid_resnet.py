@@ -25,7 +25,7 @@ from ebcore.models.hybrid_net import (
 )
 from ebcore.models.stems import STEMS
 
-_STEMS = ("basic", "small")
+_STEMS = ("basic", "half", "small")
 
 
 def hybrid_resnet(
@@ -43,7 +43,7 @@ def hybrid_resnet(
     Args:
         version, real_inputs, binary_last: see `ebcore.models.hybrid_net.Version`. The 1x1 of the
             shortcuts have no number: their inputs are binary in "fbin" alone, as released.
-        stem: "basic" (7x7 and max pooling) or "small" (3x3, for small images).
+        stem: "basic" (7x7 and max pooling), or for small images "small" (3x3) or "half" (two 3x3).
         width: channels of the stem and the first stage.
 
     Raises:
