@@ -231,7 +231,7 @@ class HybridNetworkParams(_Section):
 
     architecture: Literal["alexnet", "sketchanet", "hybrid-resnet-18", "squeezenet"]
     width: Annotated[int | float, Field(gt=0)] | None = None  # channels (ResNet), else a factor
-    stem: Literal["basic", "small"] | None = None
+    stem: Literal["basic", "half", "small"] | None = None
     image_size: Positive | None = None
     binary_last: bool | None = None
 
@@ -239,6 +239,8 @@ class HybridNetworkParams(_Section):
     def _fits_the_architecture(self) -> HybridNetworkParams:
         if self.architecture == "hybrid-resnet-18" and not isinstance(self.width, int | None):
             raise ValueError("hybrid-resnet-18's width is its first stage's channels, whole")
+        if self.architecture != "hybrid-resnet-18" and self.stem not in (None, "small"):
+            raise ValueError(f"{self.architecture} has no stem {self.stem!r}: use 'small'")
         if self.image_size is not None and self.architecture not in _IMAGE_SIZES:
             raise ValueError(f"{self.architecture} has no image_size")
         return self
