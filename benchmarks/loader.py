@@ -4,9 +4,9 @@ Photographs the size of ImageNet's (made up, or a folder of yours), RandomResize
 flip, normalised float32 batches. Each candidate in a process of its own, with as many threads or
 worker processes, pinned to the same cores, an epoch each in turn. Writes results/loader.csv.
 
-`ffcv` keeps the JPEGs' bytes, as profile imagenet does; `ffcv_raw` stores pixels. `ffcv_uint8` is
-`ffcv` as far as the CPU does it where a GPU trains: cropped pixels, which the GPU flips and
-normalises.
+`ffcv` is converted as profile imagenet says, `ffcv_jpeg` keeps the JPEGs' bytes, `ffcv_raw` stores
+pixels. `ffcv_uint8` is `ffcv` as far as the CPU does it where a GPU trains: cropped pixels, which the
+GPU flips and normalises.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from ebcore.measure.machine import available_cores, machine
 from ebcore.measure.rows import MACHINE_COLUMNS, write_rows
 from ebcore.measure.timing import Timing, in_turn, last_cores
 from ebcore.params import DataParams, load_params
-from ebcore.processes import leave_with_parent
+from ebcore.processes import HUGE_PAGES, leave_with_parent
 
 RESULT = Path("results/loader.csv")
 PROFILE = Path("params/imagenet.yaml")
@@ -43,8 +43,12 @@ BATCH = 64  # of one of the profile's four workers
 CLASSES = 4
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 TORCHVISION, FOLDER = "torchvision", "folder"
-FFCV, FFCV_UINT8, FFCV_RAW = "ffcv", "ffcv_uint8", "ffcv_raw"
-NAMES = (TORCHVISION, FOLDER, FFCV, FFCV_UINT8, FFCV_RAW)
+FFCV, FFCV_UINT8, FFCV_JPEG, FFCV_RAW = "ffcv", "ffcv_uint8", "ffcv_jpeg", "ffcv_raw"
+NAMES = (TORCHVISION, FOLDER, FFCV, FFCV_UINT8, FFCV_JPEG, FFCV_RAW)
+CHANGED: dict[str, dict[str, Any]] = {  # of the profile's section `prepare`
+    FFCV_JPEG: {"max_size": None, "jpeg_fraction": 1.0},
+    FFCV_RAW: {"jpeg_fraction": 0.0},
+}
 COLUMNS = (
     "candidate", "images_per_second", "low", "high", "speedup", "cpu_ms", "threads", "batch_size",
     "images", "file_kb", "stored_kb", "image_size", "repeats", "pinned", "version",
@@ -57,9 +61,7 @@ def prepare(folder: Path, out: Path, name: str) -> float:
     """Writes what a candidate reads; bytes per image, NaN where it reads the files themselves."""
     if name == TORCHVISION:
         return float("nan")
-    settings = load_params(PROFILE).prepare
-    if name == FFCV_RAW:
-        settings = settings.model_copy(update={"jpeg_fraction": 0.0})
+    settings = load_params(PROFILE).prepare.model_copy(update=CHANGED.get(name))
     loader: Literal["ffcv", "folder"] = "folder" if name == FOLDER else "ffcv"
     manifest = convert(folder, out / name, settings, loader, name="photos", progress=False)
     train = manifest.splits["train"]
@@ -84,11 +86,14 @@ def _pixels(folder: Path, file: Path, threads: int) -> Iterator[Iterator[Any]]:
     """Epochs of uint8 [B, S, S, 3], each batch in a list of its own as `_timed` expects it."""
     from ebcore.data.augment import View, permutation
     from ebcore.data.ffcv_loader import FfcvSource
+    from ebcore.data.manifest import load_manifest
 
-    source = FfcvSource(file, View(data_params(folder), 0, True), batch_size=BATCH, threads=threads)
-    count = len(source.labels) // BATCH * BATCH
+    images = load_manifest(file.parent).splits["train"].count
+    view = View(data_params(folder), 0, True)
+    source = FfcvSource(file, view, count=images, batch_size=BATCH, threads=threads)
+    count = images // BATCH * BATCH
     for number in range(1 << 30):
-        order = permutation(0, number, len(source.labels))[:count].reshape(-1, BATCH)
+        order = permutation(0, number, images)[:count].reshape(-1, BATCH)
         yield ([pixels] for pixels in source.batches(number, list(order)))
 
 
@@ -246,6 +251,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--out", type=Path, default=RESULT)
     arguments = parser.parse_args()
+    os.environ.update(HUGE_PAGES)  # as a training's workers, for every candidate
     with tempfile.TemporaryDirectory() as scratch:
         folder = arguments.folder or Path(scratch) / "photos"
         if arguments.folder is None:

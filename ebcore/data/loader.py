@@ -160,9 +160,15 @@ def open_split(
     if data.loader == "ffcv":
         from ebcore.data.ffcv_loader import FfcvSource
 
-        file = manifest.splits[split].file
-        assert file is not None
-        source = FfcvSource(directory / file, view, batch_size=batch_size, threads=threads)
+        stored = manifest.splits[split]
+        assert stored.file is not None
+        source = FfcvSource(
+            directory / stored.file,
+            view,
+            count=stored.count,
+            batch_size=batch_size,
+            threads=threads,
+        )
     else:
         from ebcore.data.folder_loader import FolderSource
 

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ebcore.errors import InputError
-from ebcore.files import REFUSALS
+from ebcore.files import refusals_named
 from ebcore.lock import only_one
 
 
@@ -35,7 +34,7 @@ def replaced_folder(path: str | Path, *, resume: bool = False) -> Iterator[Path]
     lock = path.parent / f".{path.name}.lock"
     with (
         only_one(lock, path, "is written already"),
-        _refusals_named(path),
+        refusals_named(path),
         _replaced(path, resume) as partial,
     ):
         yield partial
@@ -64,17 +63,3 @@ def _replaced(path: Path, resume: bool) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
         if not resume:
             shutil.rmtree(partial, ignore_errors=True)
-
-
-@contextmanager
-def _refusals_named(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in REFUSALS:
-            raise
-        raise InputError(
-            path,
-            f"cannot be written ({error.strerror or error})",
-            "Free space or choose another folder.",
-        ) from error

@@ -237,7 +237,12 @@ def _more_space(machine: Machine, needs: Needs, names: list[str]) -> str:
     remedy = "Free space, or work in a checkout on a larger disk."
     if CACHE in names and not links(machine) and not needs.prepared:
         remedy += " One copy instead of two: `dvc config --local cache.type reflink,hardlink,copy`."
-    return remedy
+    return remedy + ("" if needs.prepared else _smaller(needs.params))
+
+
+def _smaller(params: Params) -> str:
+    less = params.data.loader == "ffcv" and params.prepare.jpeg_fraction < 1
+    return " prepare.jpeg_fraction: 1.0 makes a smaller .beton." if less else ""
 
 
 def check_memory(machine: Machine, needs: Needs) -> Finding:
@@ -256,7 +261,7 @@ def check_memory(machine: Machine, needs: Needs) -> Finding:
             "memory",
             "note",
             f"{found}; about {gigabytes(beton)} of .beton do not fit into its page cache",
-            "Each epoch reads them from the disk: use a local SSD.",
+            "Each epoch reads them from the disk: use a local SSD." + _smaller(needs.params),
         )
     return Finding("memory", "ok", f"{found}; {gigabytes(beton)} of .beton fit into it")
 

@@ -87,6 +87,7 @@ def read_machine(folders: list[str]) -> Machine:
         raise InputError("torch", f"cannot be imported ({error})", "Run `make setup`.") from error
     from ebcore.layers import native
     from ebcore.measure.machine import machine
+    from ebcore.train.compilation import cpp_compiler
 
     ffcv, ffcv_error = _ffcv()
     about = machine()
@@ -116,7 +117,7 @@ def read_machine(folders: list[str]) -> Machine:
         open_files=resource.getrlimit(resource.RLIMIT_NOFILE),
         processes=resource.getrlimit(resource.RLIMIT_NPROC),
         headers=Path(sysconfig.get_path("include"), "Python.h").is_file(),
-        compiler=shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++"),
+        compiler=cpp_compiler(),
         git=_output("git", "--version"),
         dvc=_output(sys.executable, "-m", "dvc", "--version"),
         cache_types=_output(sys.executable, "-m", "dvc", "config", "cache.type") or "",

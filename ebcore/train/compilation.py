@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from typing import cast
 
@@ -23,8 +24,15 @@ def compiled(module: nn.Module, wanted: bool, device: torch.device) -> nn.Module
     """
     if not wanted:
         return module
-    if device.type == "cpu" and not any(map(shutil.which, ("g++", "clang++"))):
+    if device.type == "cpu" and cpp_compiler() is None:
         raise InputError(
-            "compile: true", "needs a C++ compiler", "Install g++, or set compile: false."
+            "compile: true",
+            "needs a C++ compiler",
+            "Install g++ or name yours in CXX; or set compile: false.",
         )
     return cast(nn.Module, torch.compile(module, dynamic=False))
+
+
+def cpp_compiler() -> str | None:
+    """The path of the compiler that torch.compile uses on a CPU: g++, or what CXX names."""
+    return shutil.which(os.environ.get("CXX", "g++"))

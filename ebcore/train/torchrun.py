@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from ebcore.errors import InputError
-from ebcore.processes import available_cores
+from ebcore.processes import HUGE_PAGES, available_cores
 from ebcore.train.hosts import HOSTS, RENDEZVOUS, Place, hosts, place, restarts, wait_seconds
 from ebcore.train.job import Job
 
@@ -30,6 +30,7 @@ def torchrun(job: Job, job_file: Path, *, first: bool = True) -> tuple[list[str]
     command += ["--max-restarts", str(restarts())]
     environment = {
         "OMP_NUM_THREADS": str(max(1, available_cores() // share)),
+        **HUGE_PAGES,
         # Restarted workers would find the addresses of those before them (pytorch#135712).
         "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
         "TORCH_CPP_LOG_LEVEL": "ERROR",  # DDP warns of what ebcore.train.loop asks for

@@ -25,12 +25,12 @@ def params() -> Params:
 @pytest.fixture
 def good(params: Params) -> Machine:
     """Four GPUs, one disk that holds it all."""
-    disk = Disk(device=1, free=600 * GB, inodes=10_000_000)
+    disk = Disk(device=1, free=1200 * GB, inodes=10_000_000)
     folders = (params.data.folder, "data/beton", CACHE, RUNS)
     return Machine(
         python=(3, 11), torch="2.13", ffcv="1.0.2", ffcv_error="", cuda="12.8",
         driver="NVRM version: 570", gpus=GPUS, nccl="2.27.3", kernels=("avx2", "portable"),
-        training_kernels=("avx2",), cpu="Xeon", features="avx2", cores=32, memory=256 * GB,
+        training_kernels=("avx2",), cpu="Xeon", features="avx2", cores=32, memory=512 * GB,
         shared_memory=64 * GB, open_files=(1024, 4096), processes=(-1, -1), headers=True,
         compiler="/usr/bin/g++", git="git version 2", dvc="3.67", cache_types="",
         disks=dict.fromkeys(folders, disk),
@@ -83,20 +83,24 @@ def test_what_is_missing_is_named_with_its_remedy(
 
 
 def test_a_disk_is_held_against_all_that_lies_on_it(good: Machine, needs: Needs) -> None:
-    """About 159 GB of .beton, twice with DVC's copy, and the files if they are yet to come."""
+    """About 328 GB of .beton, twice with DVC's copy, and the files if they are yet to come."""
 
     def problem(free: int, needs: Needs = needs, **change: object) -> str:
         disk = Disk(1, free, 10_000_000)
         changed = replace(good, disks=dict.fromkeys(good.disks, disk), **change)  # type: ignore[arg-type]
         return " ".join(finding.remedy for finding in other_than_ok(changed, needs))
 
-    assert problem(340 * GB) == ""
-    assert "cache.type reflink,hardlink" in problem(300 * GB)
-    assert problem(300 * GB, cache_types="hardlink,copy") == ""
+    assert problem(680 * GB) == ""
+    assert "cache.type reflink,hardlink" in problem(600 * GB)
+    assert "jpeg_fraction: 1.0" in problem(600 * GB)
+    assert problem(600 * GB, cache_types="hardlink,copy") == ""
     assert "cache.type" not in problem(100 * GB, cache_types="hardlink,copy")
     assert problem(100 * GB, replace(needs, prepared=True)) == ""
+    jpeg = needs.params.prepare.model_copy(update={"jpeg_fraction": 1.0})
+    smaller = replace(needs, params=needs.params.model_copy(update={"prepare": jpeg}))
+    assert problem(340 * GB, smaller) == "" and "jpeg_fraction" not in problem(300 * GB, smaller)
     missing_images = other_than_ok(
-        replace(good, disks=dict.fromkeys(good.disks, Disk(1, 340 * GB, 10**7))),
+        replace(good, disks=dict.fromkeys(good.disks, Disk(1, 680 * GB, 10**7))),
         replace(needs, there=False),
     )
     assert [finding.subject[:6] for finding in missing_images] == ["images", "disk o"]
