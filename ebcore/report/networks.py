@@ -42,6 +42,12 @@ def deployed_networks(params: Params, branches: Sequence[Branch]) -> list[dict[s
     return rows
 
 
+def variant_title(params: Params, variant: str) -> str:
+    """What a variant of FTBNN changes."""
+    overrides = params.ftbnn.variants[variant].overrides.items()
+    return ", ".join(f"{key}: {value}" for key, value in overrides) or "the recipe's own"
+
+
 def _row(
     network: int | str, named: dict[str, Any], found: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
@@ -64,8 +70,7 @@ def _named(params: Params, network: str) -> dict[str, Any]:
         variant = STEPS[stage].version or variant
         about = VERSION_TITLES[variant]
     else:
-        overrides = params.ftbnn.variants[variant].overrides.items()
-        about = ", ".join(f"{key}: {value}" for key, value in overrides) or "the recipe's own"
+        about = variant_title(params, variant)
     return {"method": method, "variant": variant, "about": about, "seed": int(seed)}
 
 

@@ -1,8 +1,8 @@
 """The files of a kept run, and what their columns mean.
 
-results/RUN/ holds params.yaml as it ran and four tables; each row of trainings.csv and
-networks.csv carries the hardware and the versions. note.txt, written by hand where there is
-something to say about the run, goes onto the page.
+results/RUN/ holds params.yaml as it ran and its tables; each row of trainings.csv and
+networks.csv carries the hardware and the versions. partition.csv is there if Hybrid Binary Networks
+ran. note.txt, written by hand where there is something to say about the run, goes onto the page.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from ebcore.measure.rows import MACHINE_COLUMNS
+from ebcore.methods.hybrid import COLUMNS
 
 RESULTS = Path("results")
 PARAMS, TRAININGS, CURVES = "params.yaml", "trainings.csv", "curves.csv"
-NETWORKS, USAGE = "networks.csv", "usage.csv"
+NETWORKS, USAGE, PARTITION = "networks.csv", "usage.csv", "partition.csv"
 PAGE = Path("docs/results.md")
 NOTE = "note.txt"
 LITERATURE = RESULTS / "literature.csv"  # printed figures, each with its source
@@ -60,3 +61,4 @@ NETWORK_COLUMNS = (
     *MACHINE_COLUMNS,
 )
 USAGE_COLUMNS = ("network", "layer", "expert", "share")
+PARTITION_COLUMNS = ("seed", *COLUMNS)  # of `ebcore.methods.hybrid`, a row per layer

@@ -18,7 +18,7 @@ from ebcore.params import Params, load_params
 from ebcore.profiles import ACTIVE
 from ebcore.report.ebconv.inputs import Branch, read_branch
 from ebcore.report.files import read_trained
-from ebcore.report.hybrid.inputs import OWN_STAGE, address
+from ebcore.report.hybrid.inputs import OWN_STAGE, address, read_hybrid
 from ebcore.report.networks import deployed_networks
 from ebcore.results import files
 from ebcore.train.training import method_name
@@ -26,7 +26,7 @@ from ebcore.workspace import SHARED_STAGES, checkpoint_file
 
 
 def keep(params: Params) -> Path:
-    """Copies parameters, trainings, curves, networks and expert usage of a finished run.
+    """Copies parameters, trainings, curves, networks, expert usage and partitions of a finished run.
 
     Returns:
         results/PROFILE-SEED.
@@ -57,6 +57,10 @@ def keep(params: Params) -> Path:
     )
     used = [row for branch in branches for row in _usage(branch)]
     write_rows(folder / files.USAGE, files.USAGE_COLUMNS, used)
+    choices = read_hybrid(params).choices
+    if choices:
+        rows = [{**row, "seed": seed} for seed, choice in choices.items() for row in choice.rows]
+        write_rows(folder / files.PARTITION, files.PARTITION_COLUMNS, rows)
     shutil.copyfile(ACTIVE, folder / files.PARAMS)
     return folder
 

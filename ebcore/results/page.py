@@ -13,8 +13,10 @@ from matplotlib.ticker import MaxNLocator
 from ebcore.errors import InputError, exit_on_input_error
 from ebcore.files import atomic_write
 from ebcore.methods.ebconv import STEPS
+from ebcore.methods.hybrid import VERSION_TITLES
 from ebcore.params import Params, load_params
 from ebcore.report.files import Row, read_rows
+from ebcore.report.networks import variant_title
 from ebcore.report.page import render_page
 from ebcore.report.spread import spread
 from ebcore.report.style import colours, figure_style, inline_svg, standalone
@@ -31,6 +33,7 @@ class Run:
         name: of its folder.
         params: as it ran.
         trainings, curves, networks, usage: the rows of its tables.
+        partition: those of the hybrid method's; none if it did not run.
         note: what else there is to say of it.
     """
 
@@ -40,6 +43,7 @@ class Run:
     curves: list[Row]
     networks: list[Row]
     usage: list[Row]
+    partition: list[Row]
     note: str
 
     def last(self, stage: str, item: str, column: str) -> float:
@@ -115,9 +119,9 @@ def _read_run(folder: Path) -> Run:
         tables.append(read_rows(folder / name))
     note = folder / files.NOTE
     said = note.read_text(encoding="utf-8").strip() if note.is_file() else ""
-    trainings, curves, networks, usage = tables
-    params = load_params(folder / files.PARAMS)
-    return Run(folder.name, params, trainings, curves, networks, usage, said)
+    partition = folder / files.PARTITION
+    tables.append(read_rows(partition) if partition.is_file() else [])
+    return Run(folder.name, load_params(folder / files.PARAMS), *tables, said)
 
 
 def _curve(run: Run, stage: str, item: str, before: int) -> tuple[list[int], list[float]]:
@@ -150,6 +154,9 @@ def _profile(name: str, runs: list[Run]) -> dict[str, Any]:
         "gain": _gain(runs),
         "usage": _usage(first),
         "networks": first.networks,
+        "real_inputs": _real_inputs(first),
+        "versions": VERSION_TITLES,
+        "variants": _variants(params),
         "trainings": [{**row, "run": run.name} for run in runs for row in run.trainings],
         "hours": sum(float(row["seconds"]) for row in first.trainings) / 3600,
     }
@@ -203,6 +210,23 @@ def _usage(run: Run) -> list[dict[str, Any]]:
         for (network, layer), shares in found.items()
         if len(shares) > 1
     ]
+
+
+def _real_inputs(run: Run) -> dict[str, dict[str, Any]]:
+    """By seed: the layers whose inputs the hybrid method left real, and the last of all layers."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in run.partition:
+        choice = found.setdefault(row["seed"], {"real": [], "last": row["layer"]})
+        choice["last"] = row["layer"]
+        if float(row["real_input"]):
+            choice["real"].append(row["layer"])
+    return found
+
+
+def _variants(params: Params) -> dict[str, str]:
+    """FTBNN's compared variants and what each changes; none if the method did not run."""
+    compared = params.ftbnn.compared if params.ftbnn.seeds else []
+    return {name: variant_title(params, name) for name in compared}
 
 
 if __name__ == "__main__":

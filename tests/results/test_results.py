@@ -16,7 +16,16 @@ from ebcore.report.files import read_rows
 from ebcore.results.keep import keep, trainings
 from ebcore.results.page import curves_figure, read_runs, results_page
 from ebcore.workspace import checkpoint_file
-from tests.report.made_up import PARAMS, params_for, write_branch
+from tests.report.made_up import (
+    PARAMS,
+    ftbnn_params,
+    hybrid_params,
+    params_for,
+    write_branch,
+    write_ftbnn,
+    write_hybrid,
+    write_network,
+)
 
 LITERATURE = [{"network": "ResNet-20", "bits": "1/1", "top1": "86.5", "source": "a paper"}]
 
@@ -26,20 +35,35 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Param
     """`kept([1, 4], seed=1)` makes up a finished run of the digits profile and keeps it."""
     monkeypatch.chdir(tmp_path)
 
-    def make(experts: list[int], seed: int = 0) -> Params:
+    def make(experts: list[int], seed: int = 0, others: bool = False) -> Params:
         for count in experts:
             write_branch(count)
         params = params_for(experts).model_copy(update={"seed": seed})
+        if others:
+            params = _with_other_methods(params)
         for stage, item in trainings(params):
             save_checkpoint(checkpoint_file(stage, item), {"w": torch.tensor([float(seed)])}, {})
         text = PARAMS.read_text().replace("seed: 0\n", f"seed: {seed}\n", 1)
         text = text.replace("experts: [1, 2, 4]", f"experts: {experts}", 1)
-        text = text.replace("  seeds: [0, 1, 2]", "  seeds: []")
-        Path("params.yaml").write_text(text.partition("networks:")[0] + "networks: []\n")
+        text = text.replace("  seeds: [0, 1, 2]", f"  seeds: {[0] if others else []}")
+        networks = "".join(f"\n- {name}" for name in params.networks) or " []"
+        Path("params.yaml").write_text(text.partition("networks:")[0] + f"networks:{networks}\n")
         keep(params)
         return params
 
     return make
+
+
+def _with_other_methods(params: Params) -> Params:
+    """A seed of hybrid and FTBNN, trained and packed."""
+    write_hybrid({"wbin": [90.0], "fprec": [91.0], "fbin": [80.0], "hybrid": [85.0]}, {0: [6, 7]})
+    write_ftbnn({"relu": [81.0], "baseline": [82.0]})
+    params = hybrid_params(params, [0], ["wbin", "fprec"])
+    params = ftbnn_params(params, [0], ["relu", "baseline"])
+    names = ["hybrid_train-0", "ftbnn_binary-relu-0"]
+    for name, top1 in zip(names, (85.5, 81.5), strict=True):
+        write_network(name, top1, packed=0.5, onednn_fp32=2.0)
+    return params.model_copy(update={"networks": names})
 
 
 def test_a_kept_run_holds_every_training_network_and_share(kept: Callable[..., Params]) -> None:
@@ -88,6 +112,24 @@ def test_the_page_says_what_was_measured(kept: Callable[..., Params]) -> None:
     assert "| ResNet-20 | 1/1 | 86.5 | a paper |" in page
     assert "&" not in page.replace("&lt;", "&"), "nothing is escaped for HTML"
     assert page == results_page(read_runs(), LITERATURE)
+
+
+def test_all_methods_come_into_one_table(kept: Callable[..., Params]) -> None:
+    kept([1, 4], others=True)
+    page = " ".join(results_page(read_runs(), LITERATURE).split())
+    table = page[page.index("### All packed networks") : page.index("### Trainings")]
+    for method, variant, top1 in (
+        ("ebconv", "N = 1", "96.50"),
+        ("ebconv", "N = 4", "96.50"),
+        ("hybrid", "hybrid", "85.50"),
+        ("ftbnn", "relu", "81.50"),
+    ):
+        assert f"| {method} | {variant} | 0 |" in table and top1 in table, variant
+    assert "left real the inputs of layers 6, 7 of 2 to 17." in table
+    assert "`relu` has activation: relu" in table
+    assert "| digits-0 | hybrid_compared@wbin-0 | 5 | 90.00 |" in page
+    (run,) = read_runs()
+    assert [row["layer"] for row in run.partition if row["real_input"] == "1"] == ["6", "7"]
 
 
 def test_seeds_of_a_profile_become_mean_and_spread(kept: Callable[..., Params]) -> None:
