@@ -5,8 +5,8 @@ flip, normalised float32 batches. Each candidate in a process of its own, with a
 worker processes, pinned to the same cores, an epoch each in turn. Writes results/loader.csv.
 
 `ffcv` is converted as profile imagenet says, `ffcv_jpeg` keeps the JPEGs' bytes, `ffcv_raw` stores
-pixels. `ffcv_uint8` is `ffcv` as far as the CPU does it where a GPU trains: cropped pixels, which the
-GPU flips and normalises.
+pixels. `ffcv_uint8` is `ffcv` as far as the CPU does it where a GPU trains: cropped pixels, which
+the GPU flips and normalises.
 """
 
 from __future__ import annotations

@@ -75,7 +75,9 @@ def refusals_named(path: Path) -> Iterator[None]:
         if error.errno not in REFUSALS:
             raise
         raise InputError(
-            path, f"cannot be written ({error.strerror or error})", "Free space or choose another place."
+            path,
+            f"cannot be written ({error.strerror or error})",
+            "Free space or choose another place.",
         ) from error
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import resource
-import shutil
 import subprocess
 import sys
 import sysconfig

@@ -26,7 +26,7 @@ from ebcore.workspace import SHARED_STAGES, checkpoint_file
 
 
 def keep(params: Params) -> Path:
-    """Copies parameters, trainings, curves, networks, expert usage and partitions of a finished run.
+    """Copies a finished run: parameters, trainings, curves, networks, expert usage, partitions.
 
     Returns:
         results/PROFILE-SEED.
