@@ -119,9 +119,10 @@ def _read_run(folder: Path) -> Run:
         tables.append(read_rows(folder / name))
     note = folder / files.NOTE
     said = note.read_text(encoding="utf-8").strip() if note.is_file() else ""
-    partition = folder / files.PARTITION
-    tables.append(read_rows(partition) if partition.is_file() else [])
-    return Run(folder.name, load_params(folder / files.PARAMS), *tables, said)
+    trainings, curves, networks, usage = tables
+    partition = read_rows(folder / files.PARTITION) if (folder / files.PARTITION).is_file() else []
+    params = load_params(folder / files.PARAMS)
+    return Run(folder.name, params, trainings, curves, networks, usage, partition, said)
 
 
 def _curve(run: Run, stage: str, item: str, before: int) -> tuple[list[int], list[float]]:
