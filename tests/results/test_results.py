@@ -126,7 +126,7 @@ def test_all_methods_come_into_one_table(kept: Callable[..., Params]) -> None:
     ):
         assert f"| {method} | {variant} | 0 |" in table and top1 in table, variant
     assert "left real the inputs of layers 6, 7 of 2 to 17." in table
-    assert "`relu` has activation: relu" in table
+    assert "`relu`: activation: relu" in table
     assert "| digits-0 | hybrid_compared@wbin-0 | 5 | 90.00 |" in page
     (run,) = read_runs()
     assert [row["layer"] for row in run.partition if row["real_input"] == "1"] == ["6", "7"]
