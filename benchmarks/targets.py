@@ -100,9 +100,9 @@ _LOADER_GOAL = 3  # times torchvision's folders
 
 
 def mark_loader(rows: Sequence[MutableMapping[str, Any]]) -> None:
-    """Adds `TARGET_COLUMNS` to the rows of FFCV with profile imagenet's files."""
+    """Adds `TARGET_COLUMNS` to FFCV's rows."""
     for row in rows:
-        if row["candidate"] in ("ffcv", "ffcv_uint8"):
+        if row["candidate"].startswith("ffcv"):
             text = f"{row['candidate']} over torchvision folders, {row['threads']} thread(s)"
             row.update(Target(text, row["speedup"], _LOADER_GOAL).columns())
 

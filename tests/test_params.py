@@ -143,6 +143,11 @@ def test_batchnorm_is_shared_by_several_gpus_only(key: str, value: Any, reason: 
             {"architecture": "squeezenet", "image_size": 16},
             "squeezenet has no image_size",
         ),
+        (
+            "hybrid.network",
+            {"architecture": "squeezenet", "stem": "half"},
+            "squeezenet has no stem 'half': use 'small'",
+        ),
         ("ftbnn.seeds", [1, 1], r"ftbnn\.seeds.*twice"),
         ("ftbnn.compared", ["baseline", "maxout"], r"compared names \['maxout'\]"),
         ("ftbnn.train_real.distill", {"logits": 1}, "nor have the other methods"),

@@ -18,7 +18,7 @@ from ebcore.params import Params, load_params
 from ebcore.profiles import ACTIVE
 from ebcore.report.ebconv.inputs import Branch, read_branch
 from ebcore.report.files import read_trained
-from ebcore.report.hybrid.inputs import OWN_STAGE, address, read_hybrid
+from ebcore.report.hybrid.inputs import OWN_STAGE, address, read_choice
 from ebcore.report.networks import deployed_networks
 from ebcore.results import files
 from ebcore.train.training import method_name
@@ -36,6 +36,8 @@ def keep(params: Params) -> Path:
     """
     branches = [read_branch(params, experts) for experts in params.experts]
     found = [(stage, item, read_trained(stage, item)) for stage, item in trainings(params)]
+    networks = deployed_networks(params, branches)
+    choices = {seed: read_choice(seed) for seed in params.hybrid.seeds}
     folder = files.RESULTS / f"{params.profile}-{params.seed}"
     folder.mkdir(parents=True, exist_ok=True)
     here = machine()
@@ -49,15 +51,13 @@ def keep(params: Params) -> Path:
         files.CURVE_COLUMNS,
         [{**row, "stage": stage, "item": item} for stage, item, run in found for row in run.curve],
     )
-    rows = deployed_networks(params, branches)
     write_rows(
         folder / files.NETWORKS,
         files.NETWORK_COLUMNS,
-        [{**_network(params, row), **here} for row in rows],
+        [{**_network(params, row), **here} for row in networks],
     )
     used = [row for branch in branches for row in _usage(branch)]
     write_rows(folder / files.USAGE, files.USAGE_COLUMNS, used)
-    choices = read_hybrid(params).choices
     if choices:
         rows = [{**row, "seed": seed} for seed, choice in choices.items() for row in choice.rows]
         write_rows(folder / files.PARTITION, files.PARTITION_COLUMNS, rows)

@@ -193,3 +193,12 @@ def test_an_unfinished_run_is_not_kept(kept: Callable[..., Params]) -> None:
     with pytest.raises(InputError, match=r"train_binary-4\.json.*dvc repro train_binary@4"):
         keep(params)
     assert not Path("results").exists()
+
+
+def test_nor_is_one_without_its_partition(kept: Callable[..., Params]) -> None:
+    params = kept([1], others=True)
+    shutil.rmtree("results")
+    Path("plots/hybrid_partition-0.csv").unlink()
+    with pytest.raises(InputError, match=r"hybrid_partition-0\.csv"):
+        keep(params)
+    assert not Path("results").exists()

@@ -52,7 +52,7 @@ def read_hybrid(params: Params) -> HybridResults:
         for version in VERSIONS
         if version in listed
     }
-    return HybridResults(trained, {seed: _choice(seed) for seed in seeds})
+    return HybridResults(trained, {seed: read_choice(seed) for seed in seeds})
 
 
 def address(version: str, seed: int) -> tuple[str, str]:
@@ -62,7 +62,12 @@ def address(version: str, seed: int) -> tuple[str, str]:
     return "hybrid_compared", f"{version}-{seed}"
 
 
-def _choice(seed: int) -> Choice:
+def read_choice(seed: int) -> Choice:
+    """A seed's partition.
+
+    Raises:
+        InputError: as `read_hybrid`.
+    """
     stage = "hybrid_partition"
     return Choice(
         read(metrics_file(stage, seed), f"{stage}@{seed}", read_json),
